@@ -1,0 +1,41 @@
+#ifndef MSE_BASE_BUF_H
+#define MSE_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * A growing byte buffer with a limit from birth. A failed append (limit or
+ * memory) is sticky: later appends do nothing and mse_buf_failed() says so,
+ * so that a writer checks once at the end. data is NUL-terminated whenever
+ * len > 0 or anything was ever appended.
+ */
+struct mse_buf {
+	char *data;
+	size_t len;
+	size_t size;
+	size_t limit;
+	bool failed;
+};
+
+void mse_buf_init(struct mse_buf *buf, size_t limit);
+/* Frees the memory; the buffer may be used again (same limit). */
+void mse_buf_clear(struct mse_buf *buf);
+/* Empties the buffer, keeps the memory, forgets a failure. */
+void mse_buf_reset(struct mse_buf *buf);
+/* Cuts the buffer back to len (<= buf->len); does not forget a failure. */
+void mse_buf_truncate(struct mse_buf *buf, size_t len);
+
+void mse_buf_append(struct mse_buf *buf, const void *data, size_t len);
+void mse_buf_append_str(struct mse_buf *buf, const char *str);
+void mse_buf_append_char(struct mse_buf *buf, char c);
+void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+bool mse_buf_failed(const struct mse_buf *buf);
+/* "" for an empty buffer, never NULL. Borrowed. */
+const char *mse_buf_str(const struct mse_buf *buf);
+/* Moves the bytes out (caller frees with free()); the buffer is empty after.
+   NULL if the buffer failed or is empty and memory ran out. */
+char *mse_buf_take(struct mse_buf *buf);
+
+#endif

@@ -1,0 +1,111 @@
+#ifndef MSE_DELIVER_DELIVER_H
+#define MSE_DELIVER_DELIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "conf/conf.h"
+#include "deliver/transport.h"
+#include "journal/journal.h"
+#include "ledger/worker.h"
+
+/*
+ * Every endpoint's cursor, lanes and schedule. Decides; touches no socket,
+ * no file but through the journal, never waits. The caller calls
+ * mse_deliver_run() when the journal grew, after completions of the ledger
+ * or the transport, and when the time it returned has come.
+ */
+struct mse_deliver;
+
+enum mse_log_level { MSE_LOG_DEBUG, MSE_LOG_INFO, MSE_LOG_WARNING,
+		     MSE_LOG_ERROR };
+
+struct mse_deliver_parts {
+	struct mse_journal *journal;
+	struct mse_ledger_worker *ledger;
+	struct mse_transport *transport;
+	const struct mse_clock *clock;
+	const char *server_fqdn;
+	/* The ledger was made anew beside existing journal files: endpoints
+	   start at the oldest kept record, with a Gap. */
+	bool ledger_rebuilt;
+	/* The daemon's log; deliver itself never writes one. */
+	void (*log)(enum mse_log_level level, const char *text, void *context);
+	void *log_context;
+};
+
+int mse_deliver_new(const struct mse_deliver_parts *parts,
+		    struct mse_deliver **deliver_r, struct mse_error *error_r);
+void mse_deliver_free(struct mse_deliver **deliver);
+
+/* Takes on a configuration (borrowed until the next configure): at start and
+   on reload. New endpoints start at the journal's end, removed ones keep
+   their cursor in the ledger, unchanged ones notice nothing. Asynchronous:
+   while a changed endpoint's requests are out, mse_deliver_is_settled() is
+   false and the old configuration must stay alive. */
+int mse_deliver_configure(struct mse_deliver *deliver,
+			  const struct mse_conf *conf,
+			  struct mse_error *error_r);
+bool mse_deliver_is_settled(const struct mse_deliver *deliver);
+
+/* Does what can be done now. Returns the monotonic time (ms) at which to
+   call again at the latest; INT64_MAX: only when something happens. */
+int64_t mse_deliver_run(struct mse_deliver *deliver);
+
+/* Start no request any more; idle once nothing is in flight and every commit
+   is durable. cancel: give up what is in flight. */
+void mse_deliver_stop(struct mse_deliver *deliver);
+void mse_deliver_cancel(struct mse_deliver *deliver);
+bool mse_deliver_is_idle(const struct mse_deliver *deliver);
+
+/* The journal is about to release this file: cursors that stand in it jump
+   past it with a Gap of their own (forced), committed before this returns. */
+int mse_deliver_file_released(struct mse_deliver *deliver,
+			      const struct mse_journal_file *file,
+			      bool forced, struct mse_error *error_r);
+/* uuid of the oldest file a cursor stands in; NULL if there is no cursor. */
+const char *mse_deliver_oldest_file(const struct mse_deliver *deliver);
+
+struct mse_endpoint_status {
+	const char *name;
+	const char *url;
+	const char *state;         /* "ok" "retrying" "outage" "paused"
+				      "disabled" "waiting" (bound reached) */
+	char stream[MSE_UUID_SIZE];
+	uint64_t sequence;         /* highest number given out */
+	uint64_t floor;
+	uint64_t behind_octets;    /* journal not read yet */
+	int64_t behind_ms;         /* age of the oldest event not answered */
+	unsigned int in_flight;
+	uint64_t parked, dead;
+	uint64_t answered, failed; /* since start */
+	int64_t next_attempt_ms;   /* from now; -1: none planned */
+	char last_error[256];      /* of the last failure; "" */
+	char held_id[MSE_UUID_SIZE]; /* one lane waiting: its head */
+};
+void mse_deliver_each_status(struct mse_deliver *deliver,
+			     void (*found)(const struct mse_endpoint_status *s,
+					   void *context),
+			     void *context);
+
+/* Sends vnd.mailhook.Test (sequence 0, no floor) now, whatever the breaker
+   says; done gets the answer once, with the request's headers and body for
+   showing. -1 if there is no such endpoint. */
+int mse_deliver_test(struct mse_deliver *deliver, const char *endpoint,
+		     void (*done)(const struct mse_request *request,
+				  const struct mse_answer *answer,
+				  void *context),
+		     void *context, struct mse_error *error_r);
+
+int mse_deliver_pause(struct mse_deliver *deliver, const char *endpoint,
+		      bool pause, struct mse_error *error_r);
+/* Dead letters: sends one again (its old number, mailhook-replay: true) /
+   gives a parked or dead event up (a parked one with a Gap). */
+int mse_deliver_retry(struct mse_deliver *deliver, const char *endpoint,
+		      const char *id, struct mse_error *error_r);
+int mse_deliver_drop(struct mse_deliver *deliver, const char *endpoint,
+		     const char *id, struct mse_error *error_r);
+
+#endif

@@ -1,0 +1,61 @@
+#ifndef MSE_DELIVER_TRANSPORT_H
+#define MSE_DELIVER_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The seam between deciding (deliver/) and doing (http/, and a scripted twin
+ * in the tests).
+ */
+enum mse_outcome {
+	MSE_OUTCOME_ANSWERED,  /* a complete status line and headers came */
+	MSE_OUTCOME_DNS,
+	MSE_OUTCOME_REFUSED,   /* connect refused or unreachable */
+	MSE_OUTCOME_CONNECT_TIMEOUT,
+	MSE_OUTCOME_TLS,
+	MSE_OUTCOME_TIMEOUT,
+	MSE_OUTCOME_BROKEN,    /* reset, closed without an answer, garbage */
+	MSE_OUTCOME_CANCELLED, /* by mse_transport cancel; no attempt counted */
+	MSE_OUTCOME_LOCAL      /* our own fault: memory, bad URL */
+};
+
+struct mse_answer {
+	enum mse_outcome outcome;
+	int status;              /* ANSWERED */
+	int64_t retry_after_s;   /* -1: no such header (both forms decoded) */
+	int64_t elapsed_ms;
+	char text[256];          /* one sentence on what happened */
+	const char *body;        /* first octets of the answer, borrowed; "" */
+	size_t body_len;         /* at most 64 KiB */
+};
+
+struct mse_request {
+	const char *endpoint;        /* name, for connection reuse and logs */
+	const char *url;
+	const char *const *headers;  /* "Name: value", NULL-terminated */
+	const void *body;
+	size_t body_len;
+	int64_t timeout_ms;
+	int64_t connect_timeout_ms;
+	const char *ca_file;         /* NULL: the system's */
+	/* Called exactly once, never from inside post(). */
+	void (*done)(struct mse_request *request,
+		     const struct mse_answer *answer);
+	void *context;
+	void *handle;                /* the transport's */
+};
+
+/* Everything a request points to stays the caller's and lives until done. */
+struct mse_transport {
+	int (*post)(struct mse_transport *transport,
+		    struct mse_request *request);
+	/* done() follows (CANCELLED), not from inside the call. */
+	void (*cancel)(struct mse_transport *transport,
+		       struct mse_request *request);
+};
+
+const char *mse_outcome_name(enum mse_outcome outcome);
+
+#endif

@@ -1,0 +1,45 @@
+#ifndef MSE_DERIVE_DERIVE_H
+#define MSE_DERIVE_DERIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "journal/append.h"
+#include "journal/journal.h"
+#include "ledger/worker.h"
+
+/*
+ * Journal in, events out: Gaps for losses counted in presence, for damaged
+ * journal bytes, for an unclean boot; records appended behind a seal, once
+ * more. Also keeps the journal in shape: checkpoints, rotation, seals.
+ * Exactly once: every record appended names its cause; after a start derive
+ * reads from its cursor to the journal's end before it appends, and appends
+ * nothing whose cause is already there.
+ */
+struct mse_derive;
+
+struct mse_derive_parts {
+	struct mse_journal *journal;
+	struct mse_ledger_worker *ledger;
+	struct mse_appender *appender;
+	const struct mse_clock *clock;
+	const char *server_name;
+	const char *server_fqdn;
+	bool ledger_rebuilt;
+};
+
+int mse_derive_new(const struct mse_derive_parts *parts,
+		   struct mse_derive **derive_r, struct mse_error *error_r);
+void mse_derive_free(struct mse_derive **derive);
+/* Reads what there is, appends what follows from it; commits. Returns the
+   monotonic time to be called again at the latest (looking at presence). A
+   sentence in error_r (return INT64_MAX - 1) if something needs saying. */
+int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r);
+/* Nothing waits to be committed. */
+bool mse_derive_is_idle(const struct mse_derive *derive);
+/* uuid of the file derive's cursor stands in. */
+const char *mse_derive_file(const struct mse_derive *derive);
+
+#endif

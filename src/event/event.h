@@ -1,0 +1,45 @@
+#ifndef MSE_EVENT_EVENT_H
+#define MSE_EVENT_EVENT_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "event/uuid.h"
+#include "event/vocabulary.h"
+
+/*
+ * One event on its way into the journal. Holds borrowed pointers only: they
+ * must live until mse_event_write(). Strings need not be valid UTF-8; what
+ * is not becomes U+FFFD in the record.
+ */
+struct mse_event {
+	enum mse_event_type type;
+	char id[MSE_UUID_SIZE];
+	int64_t time_ms;          /* wall clock */
+	const char *user;         /* who did it; may be NULL */
+	const char *owner;        /* lane; NULL: the user */
+	const char *mailbox;      /* may be NULL */
+	const char *old_mailbox;  /* MailboxRename only */
+	const char *cause;        /* events of the daemon: what caused them */
+	uint64_t set;             /* bit 1 << enum mse_param */
+	union {
+		const char *string;
+		uint64_t number;
+	} values[MSE_PARAM_COUNT];
+};
+
+/* Gives the event its id for life and its time; sets `timestamp`. */
+void mse_event_init(struct mse_event *event, enum mse_event_type type,
+		    int64_t wall_ms);
+/* A NULL string is left out. */
+void mse_event_set_string(struct mse_event *event, enum mse_param param,
+			  const char *value);
+void mse_event_set_number(struct mse_event *event, enum mse_param param,
+			  uint64_t value);
+
+/* Appends one journal record: RS, JSON object, LF (RFC 7464). Members in
+   this order: id type time user owner mailbox [oldMailbox] [cause] data.
+   json-c does the escaping. On failure the buffer is marked failed. */
+void mse_event_write(const struct mse_event *event, struct mse_buf *buf);
+
+#endif

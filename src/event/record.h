@@ -1,0 +1,52 @@
+#ifndef MSE_EVENT_RECORD_H
+#define MSE_EVENT_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "event/subscription.h"
+#include "event/uuid.h"
+#include "event/vocabulary.h"
+
+#define MSE_RECORD_SEPARATOR '\x1e'
+/* A longer record is foreign. */
+#define MSE_RECORD_MAX (24 * 1024 * 1024)
+
+/* Borrowed bytes. */
+struct mse_slice {
+	const char *data;
+	size_t len;
+};
+
+/*
+ * A record as a reader sees it: the routing members decoded, `data` and the
+ * large parameters as the bytes they are, for splicing; nothing is
+ * re-encoded. Slices point into the bytes given to mse_record_parse().
+ */
+struct mse_record {
+	char id[MSE_UUID_SIZE];
+	enum mse_event_type type; /* UNKNOWN: type_name tells */
+	char *type_name;
+	char *time_text;          /* RFC 3339 as written */
+	int64_t time_ms;
+	char *user;               /* NULL if absent; owned, like these: */
+	char *owner;              /* never NULL: "" if there is neither */
+	char *mailbox;
+	char *old_mailbox;
+	char *cause;
+	struct mse_slice data;    /* the JSON object, braces included */
+	struct mse_slice bytes;   /* the JSON text, without RS and LF */
+};
+
+/* text is what stands between RS and LF. Checks that it is one well-formed
+   JSON object of valid UTF-8 with id, type, time and data; -1 and a sentence
+   if not (*record_r is then clear). Free with mse_record_clear(). */
+int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
+		     struct mse_error *error_r);
+void mse_record_clear(struct mse_record *record);
+/* Borrowed view for filters; owner "" counts as owner "". */
+void mse_record_route(const struct mse_record *record,
+		      struct mse_event_route *route_r);
+
+#endif

@@ -1,0 +1,29 @@
+#ifndef MSE_EVENT_SUBSCRIPTION_H
+#define MSE_EVENT_SUBSCRIPTION_H
+
+#include <stdbool.h>
+
+#include "event/pattern.h"
+#include "event/vocabulary.h"
+
+/* What one endpoint wants. The interest file is a list of these. */
+struct mse_subscription {
+	mse_event_types_t types;
+	struct mse_patterns *users;     /* never NULL; empty: all */
+	struct mse_patterns *mailboxes; /* never NULL; empty: all */
+	/* Large parameters (envelope, bodyStructure, …) join here later. */
+};
+
+/* What is known of an event before its data is looked up. */
+struct mse_event_route {
+	enum mse_event_type type;
+	const char *owner;       /* the lane: mailbox's owner, else the user */
+	const char *mailbox;     /* NULL: an event without a mailbox passes */
+	const char *old_mailbox; /* rename: either name may match */
+};
+
+/* Group OWN always matches. */
+bool mse_subscription_matches(const struct mse_subscription *subscription,
+			      const struct mse_event_route *route);
+
+#endif

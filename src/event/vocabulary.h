@@ -1,0 +1,124 @@
+#ifndef MSE_EVENT_VOCABULARY_H
+#define MSE_EVENT_VOCABULARY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * RFC 5423's names, once. Everything else (enums, the configuration's event
+ * names and groups, record and webhook members, documentation checks) comes
+ * from these two lists.
+ */
+
+/* X(symbol, wire name, group) */
+#define MSE_EVENT_TYPES(X) \
+	X(MESSAGE_APPEND, "MessageAppend", MESSAGE) \
+	X(MESSAGE_EXPIRE, "MessageExpire", MESSAGE) \
+	X(MESSAGE_EXPUNGE, "MessageExpunge", MESSAGE) \
+	X(MESSAGE_NEW, "MessageNew", MESSAGE) \
+	X(QUOTA_EXCEED, "QuotaExceed", QUOTA) \
+	X(QUOTA_WITHIN, "QuotaWithin", QUOTA) \
+	X(QUOTA_CHANGE, "QuotaChange", QUOTA) \
+	X(MESSAGE_READ, "MessageRead", FLAGS) \
+	X(MESSAGE_TRASH, "MessageTrash", FLAGS) \
+	X(FLAGS_SET, "FlagsSet", FLAGS) \
+	X(FLAGS_CLEAR, "FlagsClear", FLAGS) \
+	X(LOGIN, "Login", ACCESS) \
+	X(LOGOUT, "Logout", ACCESS) \
+	X(MAILBOX_CREATE, "MailboxCreate", MAILBOX) \
+	X(MAILBOX_DELETE, "MailboxDelete", MAILBOX) \
+	X(MAILBOX_RENAME, "MailboxRename", MAILBOX) \
+	X(MAILBOX_SUBSCRIBE, "MailboxSubscribe", SUBSCRIPTION) \
+	X(MAILBOX_UNSUBSCRIBE, "MailboxUnSubscribe", SUBSCRIPTION) \
+	X(GAP, "vnd.mailhook.Gap", OWN) \
+	X(RESYNC, "vnd.mailhook.Resync", OWN) \
+	X(TEST, "vnd.mailhook.Test", OWN)
+
+/* X(symbol, wire name, kind): members of an event's data, in the order in
+   which they are written. */
+#define MSE_PARAMS(X) \
+	X(URI, "uri", STRING) \
+	X(MAILBOX_ID, "mailboxID", STRING) \
+	X(OLD_MAILBOX_ID, "oldMailboxID", STRING) \
+	X(USER, "user", STRING) \
+	X(ADMIN, "admin", STRING) \
+	X(CLIENT_IP, "clientIP", STRING) \
+	X(CLIENT_PORT, "clientPort", NUMBER) \
+	X(SERVER_DOMAIN, "serverDomain", STRING) \
+	X(SERVER_PORT, "serverPort", NUMBER) \
+	X(SERVICE, "service", STRING) \
+	X(PROCESS, "process", STRING) \
+	X(PID, "pid", NUMBER) \
+	X(SERVER_FQDN, "serverFQDN", STRING) \
+	X(TIMESTAMP, "timestamp", STRING) \
+	X(UIDSET, "uidset", STRING) \
+	X(FLAG_NAMES, "flagNames", STRING) \
+	X(UIDNEXT, "uidnext", NUMBER) \
+	X(MESSAGES, "messages", NUMBER) \
+	X(MODSEQ, "modseq", NUMBER) \
+	X(MESSAGE_SIZE, "messageSize", NUMBER) \
+	X(DISK_QUOTA, "diskQuota", NUMBER) \
+	X(DISK_USED, "diskUsed", NUMBER) \
+	X(MAX_MESSAGES, "maxMessages", NUMBER) \
+	X(TAGS, "tags", STRING) \
+	X(SESSION, "vnd.mailhook.session", STRING) \
+	X(MAILBOX, "vnd.mailhook.mailbox", STRING) \
+	X(MAILBOX_GUID, "vnd.mailhook.mailboxGuid", STRING) \
+	X(OWNER, "vnd.mailhook.owner", STRING) \
+	X(CAUSE, "vnd.mailhook.cause", STRING) \
+	X(TRANSACTION, "vnd.mailhook.transaction", STRING) \
+	X(SOURCE_URI, "vnd.mailhook.sourceUri", STRING) \
+	X(LOST, "vnd.mailhook.lost", NUMBER) \
+	X(SINCE, "vnd.mailhook.since", STRING) \
+	X(UNTIL, "vnd.mailhook.until", STRING) \
+	X(REASON, "vnd.mailhook.reason", STRING) \
+	X(SEQUENCES, "vnd.mailhook.sequences", STRING)
+
+enum mse_event_type {
+#define X(symbol, name, group) MSE_EVENT_##symbol,
+	MSE_EVENT_TYPES(X)
+#undef X
+	MSE_EVENT_TYPE_COUNT,
+	/* A record of a newer version; never delivered. */
+	MSE_EVENT_UNKNOWN = MSE_EVENT_TYPE_COUNT
+};
+
+enum mse_event_group {
+	MSE_GROUP_MESSAGE,
+	MSE_GROUP_FLAGS,
+	MSE_GROUP_QUOTA,
+	MSE_GROUP_ACCESS,
+	MSE_GROUP_MAILBOX,
+	MSE_GROUP_SUBSCRIPTION,
+	MSE_GROUP_COUNT,
+	/* Gap, Resync, Test: pass every filter, cannot be subscribed to. */
+	MSE_GROUP_OWN = MSE_GROUP_COUNT
+};
+
+enum mse_param {
+#define X(symbol, name, kind) MSE_PARAM_##symbol,
+	MSE_PARAMS(X)
+#undef X
+	MSE_PARAM_COUNT
+};
+
+enum mse_param_kind { MSE_KIND_STRING, MSE_KIND_NUMBER };
+
+/* Sets of event types: bit 1 << enum mse_event_type. */
+typedef uint32_t mse_event_types_t;
+#define MSE_EVENT_BIT(type) ((mse_event_types_t)1 << (type))
+/* Every type that can be subscribed to (all but group OWN). */
+#define MSE_EVENT_TYPES_ALL (MSE_EVENT_BIT(MSE_EVENT_GAP) - 1)
+
+const char *mse_event_type_name(enum mse_event_type type);
+enum mse_event_group mse_event_type_group(enum mse_event_type type);
+/* MSE_EVENT_UNKNOWN if there is none of this exact name. */
+enum mse_event_type mse_event_type_find(const char *name);
+/* The types of group "message", "flags", "quota", "access", "mailbox" or
+   "subscription"; 0 if there is no such group. */
+mse_event_types_t mse_event_group_types(const char *group_name);
+
+const char *mse_param_name(enum mse_param param);
+enum mse_param_kind mse_param_kind(enum mse_param param);
+
+#endif

@@ -1,0 +1,58 @@
+#ifndef MSE_JOURNAL_APPEND_H
+#define MSE_JOURNAL_APPEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "journal/interest.h"
+
+/*
+ * The producers' half of the journal, the only part of journal/ that runs in
+ * mail processes (and, for its own events, in the daemon). It takes no lock,
+ * never waits, never aborts and never fails the caller: what cannot be
+ * appended is counted in presence. One per process; it survives changes of
+ * the effective uid because its descriptors were opened before.
+ */
+struct mse_appender;
+
+enum mse_durability {
+	MSE_DURABILITY_PROCESS, /* survives kill -9 of anything */
+	MSE_DURABILITY_POWER    /* fdatasync before the operation returns */
+};
+
+/* Opens dir (O_DIRECTORY) and, as far as they exist, journal and presence.
+   -1 only if memory is out. What is absent (the daemon has never run) or may
+   not be opened is tried again later, cheaply. */
+int mse_appender_new(const char *dir, struct mse_appender **appender_r);
+void mse_appender_free(struct mse_appender **appender);
+
+/* The interest now: one fstat-sized look for a change. Never NULL; valid
+   until the next call. No journal or interest file: empty. */
+const struct mse_interest *
+mse_appender_interest(struct mse_appender *appender);
+
+enum mse_append_result {
+	MSE_APPEND_DONE,
+	MSE_APPEND_LOST,   /* counted in presence as `records` losses */
+	MSE_APPEND_UNSEEN  /* lost, and presence could not be reached either */
+};
+
+/* Appends whole records (as mse_event_write() makes them; `records` of them)
+   in one write() up to 1 MiB, else in several of whole records. Rotation,
+   the inode check before, the name check after, RLIMIT_FSIZE and the allowed
+   size are journal.md, Appending. */
+enum mse_append_result
+mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
+		    unsigned int records, enum mse_durability durability);
+
+/* Counts events that never became bytes (memory, a lookup that failed). */
+enum mse_append_result
+mse_appender_count_lost(struct mse_appender *appender, unsigned int records);
+
+/* Why the last append was not done, as a sentence for one log line. "" if it
+   was. Borrowed. */
+const char *mse_appender_last_error(const struct mse_appender *appender);
+
+#endif

@@ -1,0 +1,32 @@
+#ifndef MSE_JOURNAL_INTEREST_H
+#define MSE_JOURNAL_INTEREST_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "event/subscription.h"
+
+/*
+ * The interest file: what any endpoint wants, written by the daemon (0640,
+ * no secrets, replaced atomically), read by mail processes.
+ */
+struct mse_interest {
+	struct mse_subscription *subscriptions;
+	size_t count;
+	mse_event_types_t types;  /* union: the cheap first question */
+	bool flag_events_full;
+	char **expire_services;   /* NULL-terminated; never NULL */
+};
+
+/* dir_fd/interest. 0 with *interest_r (free with mse_interest_free);
+   absent file: an empty interest (nothing wanted). Unreadable or corrupt:
+   all events, and *error_r says why (return 1). */
+int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
+		      struct mse_error *error_r);
+int mse_interest_write(int dir_fd, const struct mse_interest *interest,
+		       struct mse_error *error_r);
+void mse_interest_free(struct mse_interest **interest);
+bool mse_interest_wants(const struct mse_interest *interest,
+			const struct mse_event_route *route);
+
+#endif

@@ -1,0 +1,53 @@
+#ifndef MSE_JOURNAL_PRESENCE_H
+#define MSE_JOURNAL_PRESENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "event/uuid.h"
+
+/*
+ * `presence` (journal.md, Presence): fixed size, preallocated, pread and
+ * pwrite only. First block: magic, version, generation, the size allowed for
+ * the current journal file. Then one slot per mail process: loss counter,
+ * the span of the losses, a random instance; an intent will join it.
+ * A slot is claimed with an OFD lock on its bytes; the kernel frees it when
+ * the process dies. Slot 0 is shared, for losses only, under a try-lock.
+ */
+#define MSE_PRESENCE_SLOTS 4096
+
+struct mse_presence_head {
+	uint64_t generation;   /* the ledger's; grows at each daemon start */
+	uint64_t allowed_size; /* of the current journal file, octets */
+};
+
+struct mse_presence_slot {
+	uint64_t lost;         /* only grows; belongs to the slot */
+	int64_t lost_since_ms; /* wall; of the first loss ever counted here */
+	int64_t lost_until_ms;
+	char instance[MSE_UUID_SIZE];
+};
+
+/* Daemon's half. Creates (0660, preallocated) or opens; a foreign or short
+   file is replaced by a new one and *created_r is set. Returns the fd. */
+int mse_presence_open_daemon(int dir_fd, bool *created_r,
+			     struct mse_error *error_r);
+int mse_presence_write_head(int fd, const struct mse_presence_head *head);
+int mse_presence_read_head(int fd, struct mse_presence_head *head_r);
+int mse_presence_read_slot(int fd, unsigned int slot,
+			   struct mse_presence_slot *slot_r);
+/* Any slot with lost > 0: calls back once for each. -1 with errno. */
+int mse_presence_each_loss(int fd,
+			   void (*found)(unsigned int slot,
+					 const struct mse_presence_slot *data,
+					 void *context),
+			   void *context);
+
+/* Mail process's half: claims a free slot (random start) or, with none, slot
+   0. Returns the slot number, or -1. Never waits. */
+int mse_presence_claim(int fd);
+/* Adds to the slot's counter. -1 with errno if it could not be counted. */
+int mse_presence_add_lost(int fd, int slot, uint64_t lost, int64_t wall_ms);
+
+#endif
