@@ -2,6 +2,7 @@
 #define MSE_JOURNAL_INTEREST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 #include "event/subscription.h"
@@ -18,9 +19,11 @@ struct mse_interest {
 	char **expire_services;   /* NULL-terminated; never NULL */
 };
 
+/* Nothing, or all events. NULL if memory is out. */
+struct mse_interest *mse_interest_new(bool all);
 /* dir_fd/interest. 0 with *interest_r (free with mse_interest_free);
    absent file: an empty interest (nothing wanted). Unreadable or corrupt:
-   all events, and *error_r says why (return 1). */
+   all events, and *error_r says why (return 1). -1 only if memory is out. */
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,

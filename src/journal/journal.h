@@ -31,7 +31,8 @@ void mse_journal_set_limits(struct mse_journal *journal,
 			    const struct mse_journal_limits *limits);
 int mse_journal_dir_fd(const struct mse_journal *journal);
 int mse_journal_presence_fd(const struct mse_journal *journal);
-/* True if open() found no journal at all, or made a new presence. */
+/* True if open() found no journal at all, made a new presence, or moved a
+   foreign file aside to journal.foreign-TIME. */
 bool mse_journal_was_created(const struct mse_journal *journal);
 
 /* inotify descriptor, readable when the current file grew or was replaced;
@@ -68,7 +69,9 @@ void mse_journal_seal(struct mse_journal *journal, const char *uuid,
 
 /* What is still behind the seal of a rotated file: reads whole records that
    processes appended late. derive appends them once more (member `late`).
-   Calls back for each record's JSON text. */
+   Calls back for each record's JSON text, once while the journal is open; after
+   a start for all of them again. Works for the files that the last
+   mse_journal_release() unlinked, too: call it for them after it. */
 int mse_journal_each_late(struct mse_journal *journal, const char *uuid,
 			  void (*found)(const char *text, size_t len,
 					void *context),
@@ -77,7 +80,8 @@ int mse_journal_each_late(struct mse_journal *journal, const char *uuid,
 /* Releases what may go: files older than retention that `oldest_needed` (the
    uuid of the oldest file any cursor stands in) has passed; and, beyond
    journal_limit, the oldest rotated file whatever stands in it. Calls back
-   before each unlink; the callback's journal file is still readable. */
+   before each unlink; the callback's journal file is still readable. forced:
+   a cursor may still stand in it. */
 int mse_journal_release(struct mse_journal *journal,
 			const char *oldest_needed,
 			void (*released)(const struct mse_journal_file *file,

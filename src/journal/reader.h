@@ -48,7 +48,13 @@ enum mse_read {
 };
 struct mse_read_result {
 	struct mse_record record;     /* RECORD; valid until the next call */
-	struct mse_position position; /* behind what was read */
+	/* Behind the last whole record, so that it always matches; after
+	   DAMAGE still the record before it (a reader from there reports the
+	   same damage again). After RELEASED, DAMAGE at a file's end: start of
+	   the file the reader goes on with. Set for every result. */
+	struct mse_position position;
+	char damage_file[MSE_UUID_SIZE]; /* DAMAGE: where it begins */
+	uint64_t damage_offset;
 	uint64_t damaged_octets;      /* DAMAGE */
 	bool torn;                    /* DAMAGE: looked like the start of one */
 };

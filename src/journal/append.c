@@ -1,0 +1,416 @@
+/*
+ * The producers' half of the journal: one transaction's records to the end
+ * of the current file, from any number of processes at once.
+ *
+ * Invariant: when mse_appender_append() returns, the records stand whole in
+ * a file that had a name after they were written, or presence counts them,
+ * or the caller is told that neither was possible. No lock is taken and
+ * nothing is waited for.
+ *
+ * How the rules of rotation and release meet here:
+ *  - before: the path's inode is compared with ours; after a rotation the new
+ *    file is opened. A process that may not open it (its uid changed) goes
+ *    on with the old file while that has a name: what stands behind a seal
+ *    is appended again by the daemon.
+ *  - after: a file without a name may have been read to its end before our
+ *    write. The same bytes, with the same ids, go to the current file; a
+ *    reader that sees both sees one id twice.
+ *  - the file's allowed size stands in presence, so that a stopped daemon
+ *    does not fill the disk with mail on it.
+ */
+#include "journal/append.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "journal/format.h"
+#include "journal/presence.h"
+#include "journal/write.h"
+
+/* Files released under our hands in a row before it counts as a loss. */
+#define MAX_ATTEMPTS 4
+
+struct file_identity {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec mtime, ctime;
+};
+
+struct mse_appender {
+	char *dir;
+	int dir_fd;             /* O_PATH: mail processes may not list it */
+	int journal_fd;
+	dev_t journal_dev;
+	ino_t journal_ino;
+	int presence_fd;
+	int slot;               /* -1: not claimed yet */
+	pid_t slot_owner;
+
+	struct mse_interest *nothing, *everything, *interest;
+	struct file_identity interest_seen;
+	bool interest_known;
+
+	struct mse_error error;
+};
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+/* Keeps the old descriptor if the directory cannot be opened now. */
+static void open_dir(struct mse_appender *appender)
+{
+	int fd = open(appender->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	close_fd(&appender->dir_fd);
+	appender->dir_fd = fd;
+}
+
+static int open_regular(int dir_fd, const char *name, int flags,
+			struct stat *st_r)
+{
+	int fd, saved_errno;
+
+	fd = openat(dir_fd, name,
+		    flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, st_r) == 0) {
+		if (S_ISREG(st_r->st_mode))
+			return fd;
+		errno = EINVAL;
+	}
+	saved_errno = errno;
+	(void)close(fd);
+	errno = saved_errno;
+	return -1;
+}
+
+static int open_journal(struct mse_appender *appender, struct stat *st_r)
+{
+	int fd = open_regular(appender->dir_fd, MSE_JOURNAL_NAME,
+			      O_WRONLY | O_APPEND, st_r);
+
+	if (fd < 0)
+		return -1;
+	close_fd(&appender->journal_fd);
+	appender->journal_fd = fd;
+	appender->journal_dev = st_r->st_dev;
+	appender->journal_ino = st_r->st_ino;
+	return 0;
+}
+
+/* A presence file that was replaced is read by nobody, and a child's locks
+   would be its parent's: both open it again. */
+static int open_presence(struct mse_appender *appender)
+{
+	struct stat st;
+	int fd;
+
+	if (appender->presence_fd >= 0 &&
+	    fstat(appender->presence_fd, &st) == 0 && st.st_nlink > 0 &&
+	    (appender->slot < 0 || appender->slot_owner == getpid()))
+		return 0;
+	fd = open_regular(appender->dir_fd, MSE_PRESENCE_NAME, O_RDWR, &st);
+	if (fd < 0) {
+		if (appender->slot > 0)
+			appender->slot = 0;
+		appender->slot_owner = getpid();
+		return appender->presence_fd < 0 ? -1 : 0;
+	}
+	close_fd(&appender->presence_fd);
+	appender->presence_fd = fd;
+	appender->slot = -1;
+	return 0;
+}
+
+static int claim_slot(struct mse_appender *appender)
+{
+	if (open_presence(appender) < 0)
+		return -1;
+	if (appender->slot < 0) {
+		appender->slot = mse_presence_claim(appender->presence_fd);
+		appender->slot_owner = getpid();
+	}
+	return appender->slot < 0 ? -1 : 0;
+}
+
+int mse_appender_new(const char *dir, struct mse_appender **appender_r)
+{
+	struct mse_appender *appender = calloc(1, sizeof(*appender));
+	struct stat st;
+
+	*appender_r = NULL;
+	if (appender == NULL)
+		return -1;
+	appender->dir_fd = appender->journal_fd = appender->presence_fd = -1;
+	appender->slot = -1;
+	appender->dir = strdup(dir);
+	appender->nothing = mse_interest_new(false);
+	appender->everything = mse_interest_new(true);
+	if (appender->dir == NULL || appender->nothing == NULL ||
+	    appender->everything == NULL) {
+		mse_appender_free(&appender);
+		return -1;
+	}
+	open_dir(appender);
+	if (appender->dir_fd >= 0) {
+		(void)open_journal(appender, &st);
+		(void)open_presence(appender);
+	}
+	*appender_r = appender;
+	return 0;
+}
+
+void mse_appender_free(struct mse_appender **_appender)
+{
+	struct mse_appender *appender = *_appender;
+
+	*_appender = NULL;
+	if (appender == NULL)
+		return;
+	close_fd(&appender->presence_fd);
+	close_fd(&appender->journal_fd);
+	close_fd(&appender->dir_fd);
+	mse_interest_free(&appender->interest);
+	mse_interest_free(&appender->everything);
+	mse_interest_free(&appender->nothing);
+	free(appender->dir);
+	free(appender);
+}
+
+/* The daemon has never run here, or all it made was taken away. */
+static bool is_absent(struct mse_appender *appender)
+{
+	struct stat st;
+
+	if (appender->journal_fd >= 0)
+		return false;
+	if (appender->dir_fd >= 0) {
+		if (fstatat(appender->dir_fd, MSE_JOURNAL_NAME, &st,
+			    AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+			return false;
+	}
+	/* Perhaps another directory of that name now. */
+	open_dir(appender);
+	if (appender->dir_fd < 0)
+		return errno == ENOENT;
+	return fstatat(appender->dir_fd, MSE_JOURNAL_NAME, &st,
+		       AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+static bool same_file(const struct file_identity *a,
+		      const struct file_identity *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+		a->mtime.tv_sec == b->mtime.tv_sec &&
+		a->mtime.tv_nsec == b->mtime.tv_nsec &&
+		a->ctime.tv_sec == b->ctime.tv_sec &&
+		a->ctime.tv_nsec == b->ctime.tv_nsec;
+}
+
+/* A file that is not there has the identity of zeros. */
+static void look_at_interest(struct mse_appender *appender,
+			     struct file_identity *seen_r)
+{
+	struct stat st;
+
+	memset(seen_r, 0, sizeof(*seen_r));
+	if (fstatat(appender->dir_fd, MSE_INTEREST_NAME, &st,
+		    AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	seen_r->dev = st.st_dev;
+	seen_r->ino = st.st_ino;
+	seen_r->size = st.st_size;
+	seen_r->mtime = st.st_mtim;
+	seen_r->ctime = st.st_ctim;
+}
+
+const struct mse_interest *
+mse_appender_interest(struct mse_appender *appender)
+{
+	struct file_identity seen;
+	struct mse_interest *interest;
+
+	if (is_absent(appender))
+		return appender->nothing;
+	if (appender->dir_fd < 0)
+		return appender->everything;
+	look_at_interest(appender, &seen);
+	if (!appender->interest_known ||
+	    !same_file(&seen, &appender->interest_seen)) {
+		/* Seen before it is read: a change between shows next time. */
+		(void)mse_interest_read(appender->dir_fd, &interest, NULL);
+		mse_interest_free(&appender->interest);
+		appender->interest = interest;
+		appender->interest_seen = seen;
+		appender->interest_known = interest != NULL;
+	}
+	return appender->interest == NULL ? appender->everything :
+		appender->interest;
+}
+
+/* The file to append to and its size; -1 with errno if there is none. */
+static int choose_file(struct mse_appender *appender, uint64_t *size_r)
+{
+	struct stat st;
+	int saved_errno;
+
+	if (appender->dir_fd < 0)
+		open_dir(appender);
+	if (fstatat(appender->dir_fd, MSE_JOURNAL_NAME, &st,
+		    AT_SYMLINK_NOFOLLOW) == 0 &&
+	    ((appender->journal_fd >= 0 &&
+	      st.st_dev == appender->journal_dev &&
+	      st.st_ino == appender->journal_ino) ||
+	     open_journal(appender, &st) == 0)) {
+		*size_r = (uint64_t)st.st_size;
+		return 0;
+	}
+	saved_errno = errno;
+	if (appender->journal_fd >= 0 &&
+	    fstat(appender->journal_fd, &st) == 0 && st.st_nlink > 0) {
+		*size_r = (uint64_t)st.st_size;
+		return 0;
+	}
+	close_fd(&appender->journal_fd);
+	errno = saved_errno;
+	return -1;
+}
+
+static bool has_name(const struct mse_appender *appender)
+{
+	struct stat st;
+
+	return fstat(appender->journal_fd, &st) < 0 || st.st_nlink > 0;
+}
+
+static uint64_t allowed_size(struct mse_appender *appender)
+{
+	struct mse_presence_head head;
+
+	/* 0: made a moment ago, the daemon has not said yet. */
+	if (open_presence(appender) < 0 ||
+	    mse_presence_read_head(appender->presence_fd, &head) < 0 ||
+	    head.allowed_size == 0)
+		return MSE_JOURNAL_FILE_SIZE;
+	return head.allowed_size;
+}
+
+/* Counts what was lost; the sentence stands already. */
+static enum mse_append_result count(struct mse_appender *appender,
+				    unsigned int records)
+{
+	if (records == 0)
+		return MSE_APPEND_DONE;
+	if (claim_slot(appender) == 0 &&
+	    mse_presence_add_lost(appender->presence_fd, appender->slot,
+				  records,
+				  mse_clock_wall(&mse_clock_system)) == 0)
+		return MSE_APPEND_LOST;
+	mse_error_prefix(&appender->error, "cannot count the loss (%s)",
+			 strerror(errno));
+	return MSE_APPEND_UNSEEN;
+}
+
+enum mse_append_result
+mse_appender_count_lost(struct mse_appender *appender, unsigned int records)
+{
+	appender->error.text[0] = '\0';
+	if (is_absent(appender) && open_presence(appender) < 0)
+		return MSE_APPEND_DONE;
+	mse_error_set(&appender->error, "an event could not be made");
+	return count(appender, records);
+}
+
+/* 0, or -1 with the number of records that are not in the file. */
+static int append_once(struct mse_appender *appender, uint64_t size,
+		       const struct mse_buf *bytes,
+		       enum mse_durability durability,
+		       unsigned int records, unsigned int *missing_r)
+{
+	uint64_t allowed = allowed_size(appender);
+	size_t whole = 0;
+	unsigned int written;
+
+	*missing_r = records;
+	if (bytes->len > allowed || size > allowed - bytes->len) {
+		return mse_error_set(&appender->error, "the journal has "
+				     "reached its limit; is mailhookd "
+				     "running?");
+	}
+	if (mse_write_records(appender->journal_fd, size, bytes->data,
+			      bytes->len, &whole) < 0) {
+		written = mse_write_count(bytes->data, whole);
+		*missing_r = records > written ? records - written : 0;
+		return mse_error_set(&appender->error, "cannot append to the "
+				     "journal: %s", strerror(errno));
+	}
+	if (durability == MSE_DURABILITY_POWER &&
+	    fdatasync(appender->journal_fd) < 0) {
+		return mse_error_set(&appender->error, "cannot sync the "
+				     "journal: %s", strerror(errno));
+	}
+	*missing_r = 0;
+	return 0;
+}
+
+enum mse_append_result
+mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
+		    unsigned int records, enum mse_durability durability)
+{
+	unsigned int attempt, missing = records;
+	uint64_t size;
+	int ret;
+
+	appender->error.text[0] = '\0';
+	if (bytes->len == 0 || records == 0)
+		return MSE_APPEND_DONE;
+	if (mse_buf_failed(bytes)) {
+		mse_error_set(&appender->error, "memory is out");
+		return count(appender, records);
+	}
+	(void)claim_slot(appender);
+	for (attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+		if (choose_file(appender, &size) < 0) {
+			mse_error_set(&appender->error, "cannot open %s/%s: %s",
+				      appender->dir, MSE_JOURNAL_NAME,
+				      strerror(errno));
+			missing = records;
+			break;
+		}
+		ret = append_once(appender, size, bytes, durability, records,
+				  &missing);
+		if (ret < 0 && missing == records)
+			break;
+		if (has_name(appender)) {
+			if (ret < 0)
+				break;
+			return MSE_APPEND_DONE;
+		}
+		missing = records;
+		mse_error_set(&appender->error, "the journal's files go away "
+			      "faster than they can be written");
+	}
+	if (is_absent(appender) && appender->presence_fd < 0) {
+		appender->error.text[0] = '\0';
+		return MSE_APPEND_DONE;
+	}
+	return count(appender, missing);
+}
+
+const char *mse_appender_last_error(const struct mse_appender *appender)
+{
+	return appender->error.text;
+}

@@ -1,0 +1,16 @@
+#ifndef MSE_JOURNAL_INTEREST_JSON_H
+#define MSE_JOURNAL_INTEREST_JSON_H
+
+#include "base/buf.h"
+#include "journal/interest.h"
+
+/* 0 with *interest_r, 1 and a sentence if text is not an interest of a
+   version we know, -1 if memory is out. */
+int mse_interest_parse(const char *text, size_t len,
+		       struct mse_interest **interest_r,
+		       struct mse_error *error_r);
+/* Appends the document; the buffer is marked failed if memory is out. */
+void mse_interest_format(const struct mse_interest *interest,
+			 struct mse_buf *buf);
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * The interest file: the union of what anyone wants.
+ *
+ * Invariant: whatever is wrong with the file, the answer errs towards more
+ * events, never towards fewer; only a file that is not there at all (the
+ * daemon has never run here) means that nobody wants anything. The document
+ * is in interest-json.c.
+ */
+#include "journal/interest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "journal/format.h"
+#include "journal/interest-json.h"
+
+/* Some 200,000 names in one list are 6 MB. */
+#define INTEREST_MAX (64 * 1024 * 1024)
+
+static int take_everything(struct mse_interest *interest)
+{
+	struct mse_subscription *all = calloc(1, sizeof(*all));
+
+	if (all == NULL)
+		return -1;
+	interest->subscriptions = all;
+	interest->count = 1;
+	interest->types = MSE_EVENT_TYPES_ALL;
+	all->types = MSE_EVENT_TYPES_ALL;
+	all->users = mse_patterns_new(NULL, 0, 0);
+	all->mailboxes = mse_patterns_new(NULL, 0, MSE_PATTERNS_MAILBOX);
+	return all->users == NULL || all->mailboxes == NULL ? -1 : 0;
+}
+
+struct mse_interest *mse_interest_new(bool all)
+{
+	struct mse_interest *interest = calloc(1, sizeof(*interest));
+
+	if (interest == NULL)
+		return NULL;
+	interest->expire_services = calloc(1, sizeof(char *));
+	if (interest->expire_services == NULL ||
+	    (all && take_everything(interest) < 0))
+		mse_interest_free(&interest);
+	return interest;
+}
+
+void mse_interest_free(struct mse_interest **_interest)
+{
+	struct mse_interest *interest = *_interest;
+	size_t i;
+
+	*_interest = NULL;
+	if (interest == NULL)
+		return;
+	for (i = 0; i < interest->count; i++) {
+		mse_patterns_free(&interest->subscriptions[i].users);
+		mse_patterns_free(&interest->subscriptions[i].mailboxes);
+	}
+	free(interest->subscriptions);
+	for (i = 0; interest->expire_services != NULL &&
+	     interest->expire_services[i] != NULL; i++)
+		free(interest->expire_services[i]);
+	free(interest->expire_services);
+	free(interest);
+}
+
+static int everything(struct mse_interest **interest_r)
+{
+	*interest_r = mse_interest_new(true);
+	return *interest_r == NULL ? -1 : 1;
+}
+
+int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
+		      struct mse_error *error_r)
+{
+	struct mse_buf buf;
+	struct mse_error error;
+	int ret;
+
+	*interest_r = NULL;
+	mse_buf_init(&buf, INTEREST_MAX);
+	if (mse_file_read(dir_fd, MSE_INTEREST_NAME, &buf, &error) < 0) {
+		if (errno == ENOENT) {
+			*interest_r = mse_interest_new(false);
+			ret = *interest_r == NULL ? -1 : 0;
+		} else {
+			mse_error_set(error_r, "%s; all events are taken",
+				      error.text);
+			ret = everything(interest_r);
+		}
+	} else {
+		ret = mse_interest_parse(mse_buf_str(&buf), buf.len,
+					 interest_r, error_r);
+		if (ret == 1)
+			ret = everything(interest_r);
+	}
+	mse_buf_clear(&buf);
+	return ret;
+}
+
+int mse_interest_write(int dir_fd, const struct mse_interest *interest,
+		       struct mse_error *error_r)
+{
+	struct mse_buf buf;
+	int ret;
+
+	mse_buf_init(&buf, INTEREST_MAX);
+	mse_interest_format(interest, &buf);
+	if (mse_buf_failed(&buf)) {
+		ret = mse_error_set(error_r, "the interest file would be too "
+				    "large, or memory is out");
+	} else {
+		ret = mse_file_replace(dir_fd, MSE_INTEREST_NAME, 0640,
+				       buf.data, buf.len, error_r);
+	}
+	mse_buf_clear(&buf);
+	return ret;
+}
+
+bool mse_interest_wants(const struct mse_interest *interest,
+			const struct mse_event_route *route)
+{
+	size_t i;
+
+	/* Group OWN cannot be asked for and is not in the union. */
+	if (route->type < MSE_EVENT_GAP &&
+	    (interest->types & MSE_EVENT_BIT(route->type)) == 0)
+		return false;
+	for (i = 0; i < interest->count; i++) {
+		if (mse_subscription_matches(&interest->subscriptions[i],
+					     route))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,398 @@
+/*
+ * The presence file: what mail processes tell the daemon besides events, and
+ * the one number the daemon tells them.
+ *
+ * Invariant: a loss counter only grows and belongs to its slot, whoever
+ * holds it; only the holder of a slot's OFD lock writes the slot. Nothing is
+ * mapped: a file that somebody shortens is a short read here, where a
+ * mapping would be SIGBUS in a mail process. A file without our head is
+ * never written to.
+ *
+ * Format, native byte order (the file never leaves the machine; a file of
+ * the other order has the wrong magic and is foreign):
+ *
+ *   0     u64 magic "MSEPRES1", u32 version, u32 slots,
+ *         u64 generation, u64 allowed size; zeros up to 4096
+ *   4096  slots of 128 octets: u64 lost, i64 since, i64 until (wall ms),
+ *         char instance[40]; zeros
+ */
+#include "journal/presence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "journal/format.h"
+#include "journal/write.h"
+
+#define PRESENCE_MAGIC 0x3153455250455345ULL
+#define PRESENCE_VERSION 1
+#define HEAD_SIZE 4096
+#define SLOT_SIZE 128
+#define FILE_SIZE (HEAD_SIZE + MSE_PRESENCE_SLOTS * SLOT_SIZE)
+#define TEMPORARY_NAME MSE_PRESENCE_NAME ".tmp"
+/* A claim in a crowded file stays cheap: then slot 0 serves. */
+#define CLAIM_TRIES 64
+#define SHARED_TRIES 16
+#define MAX_INTERRUPTS 100
+
+struct head_bytes {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t slots;
+	uint64_t generation;
+	uint64_t allowed_size;
+};
+
+struct slot_bytes {
+	uint64_t lost;
+	int64_t since_ms;
+	int64_t until_ms;
+	char instance[40];
+};
+
+static off_t slot_offset(unsigned int slot)
+{
+	return (off_t)HEAD_SIZE + (off_t)slot * SLOT_SIZE;
+}
+
+/* All of it or -1 with errno; a file's end is EINVAL. */
+static int read_at(int fd, void *data, size_t len, off_t offset)
+{
+	unsigned int interrupts = 0;
+	ssize_t ret;
+
+	do {
+		ret = pread(fd, data, len, offset);
+	} while (ret < 0 && errno == EINTR && ++interrupts < MAX_INTERRUPTS);
+	if (ret >= 0 && (size_t)ret != len) {
+		errno = EINVAL;
+		return -1;
+	}
+	return ret < 0 ? -1 : 0;
+}
+
+static int write_at(int fd, const void *data, size_t len, off_t offset)
+{
+	unsigned int interrupts = 0;
+	ssize_t ret;
+
+	/* Writing beyond RLIMIT_FSIZE would be SIGXFSZ. */
+	if (!mse_write_may_reach((uint64_t)offset + len)) {
+		errno = EFBIG;
+		return -1;
+	}
+	do {
+		ret = pwrite(fd, data, len, offset);
+	} while (ret < 0 && errno == EINTR && ++interrupts < MAX_INTERRUPTS);
+	if (ret >= 0 && (size_t)ret != len) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return ret < 0 ? -1 : 0;
+}
+
+static int read_head_bytes(int fd, struct head_bytes *head_r)
+{
+	if (read_at(fd, head_r, sizeof(*head_r), 0) < 0)
+		return -1;
+	if (head_r->magic != PRESENCE_MAGIC ||
+	    head_r->version != PRESENCE_VERSION ||
+	    head_r->slots != MSE_PRESENCE_SLOTS) {
+		errno = EINVAL;
+		return -1;
+	}
+	return 0;
+}
+
+int mse_presence_write_head(int fd, const struct mse_presence_head *head)
+{
+	struct head_bytes bytes = {
+		.magic = PRESENCE_MAGIC,
+		.version = PRESENCE_VERSION,
+		.slots = MSE_PRESENCE_SLOTS,
+		.generation = head->generation,
+		.allowed_size = head->allowed_size,
+	};
+
+	return write_at(fd, &bytes, sizeof(bytes), 0);
+}
+
+int mse_presence_read_head(int fd, struct mse_presence_head *head_r)
+{
+	struct head_bytes bytes;
+
+	if (read_head_bytes(fd, &bytes) < 0)
+		return -1;
+	head_r->generation = bytes.generation;
+	head_r->allowed_size = bytes.allowed_size;
+	return 0;
+}
+
+static void slot_decode(const struct slot_bytes *bytes,
+			struct mse_presence_slot *slot_r)
+{
+	memset(slot_r, 0, sizeof(*slot_r));
+	slot_r->lost = bytes->lost;
+	slot_r->lost_since_ms = bytes->since_ms;
+	slot_r->lost_until_ms = bytes->until_ms;
+	memcpy(slot_r->instance, bytes->instance, sizeof(slot_r->instance) - 1);
+	if (!mse_uuid_is_valid(slot_r->instance))
+		slot_r->instance[0] = '\0';
+}
+
+int mse_presence_read_slot(int fd, unsigned int slot,
+			   struct mse_presence_slot *slot_r)
+{
+	struct slot_bytes bytes;
+
+	if (slot >= MSE_PRESENCE_SLOTS) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (read_at(fd, &bytes, sizeof(bytes), slot_offset(slot)) < 0)
+		return -1;
+	slot_decode(&bytes, slot_r);
+	return 0;
+}
+
+int mse_presence_each_loss(int fd,
+			   void (*found)(unsigned int slot,
+					 const struct mse_presence_slot *data,
+					 void *context),
+			   void *context)
+{
+	struct mse_presence_slot slot;
+	struct slot_bytes bytes;
+	struct head_bytes head;
+	char block[64 * SLOT_SIZE];
+	unsigned int i, j;
+
+	if (read_head_bytes(fd, &head) < 0)
+		return -1;
+	for (i = 0; i < MSE_PRESENCE_SLOTS; i += 64) {
+		if (read_at(fd, block, sizeof(block), slot_offset(i)) < 0)
+			return -1;
+		for (j = 0; j < 64; j++) {
+			memcpy(&bytes, block + j * SLOT_SIZE, sizeof(bytes));
+			if (bytes.lost == 0)
+				continue;
+			slot_decode(&bytes, &slot);
+			found(i + j, &slot, context);
+		}
+	}
+	return 0;
+}
+
+/* 0, or -1 with errno (EAGAIN: somebody else's). Never waits. */
+static int slot_lock(int fd, unsigned int slot, short type)
+{
+	struct flock lock = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = slot_offset(slot),
+		.l_len = SLOT_SIZE,
+	};
+
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* Slots a process may use: those it can write under RLIMIT_FSIZE. */
+static unsigned int usable_slots(void)
+{
+	unsigned int count = MSE_PRESENCE_SLOTS;
+
+	while (count > 1 && !mse_write_may_reach(
+			(uint64_t)slot_offset(count - 1) + SLOT_SIZE))
+		count /= 2;
+	return count;
+}
+
+static unsigned int random_number(void)
+{
+	struct timespec now;
+	unsigned int number;
+
+	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) ==
+	    (ssize_t)sizeof(number))
+		return number;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned int)now.tv_nsec ^ ((unsigned int)getpid() << 12);
+}
+
+static int write_instance(int fd, unsigned int slot)
+{
+	struct timespec now;
+	char instance[40] = "";
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	mse_uuid_make((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+		      instance);
+	return write_at(fd, instance, sizeof(instance),
+			slot_offset(slot) +
+			(off_t)offsetof(struct slot_bytes, instance));
+}
+
+int mse_presence_claim(int fd)
+{
+	struct head_bytes head;
+	unsigned int count, start, i, slot;
+
+	if (read_head_bytes(fd, &head) < 0)
+		return -1;
+	count = usable_slots();
+	if (count <= 1)
+		return 0;
+	start = random_number();
+	for (i = 0; i < CLAIM_TRIES && i < count - 1; i++) {
+		slot = 1 + (start + i) % (count - 1);
+		if (slot_lock(fd, slot, F_WRLCK) < 0) {
+			if (errno == EAGAIN || errno == EACCES)
+				continue;
+			return -1;
+		}
+		if (write_instance(fd, slot) < 0) {
+			(void)slot_lock(fd, slot, F_UNLCK);
+			return -1;
+		}
+		return (int)slot;
+	}
+	return 0;
+}
+
+static int add_lost(int fd, unsigned int slot, uint64_t lost, int64_t wall_ms)
+{
+	struct slot_bytes bytes;
+
+	if (read_at(fd, &bytes, sizeof(bytes), slot_offset(slot)) < 0)
+		return -1;
+	if (bytes.lost == 0)
+		bytes.since_ms = wall_ms;
+	bytes.lost += lost;
+	bytes.until_ms = wall_ms;
+	/* The instance is not ours to write in slot 0. */
+	return write_at(fd, &bytes, offsetof(struct slot_bytes, instance),
+			slot_offset(slot));
+}
+
+int mse_presence_add_lost(int fd, int slot, uint64_t lost, int64_t wall_ms)
+{
+	struct head_bytes head;
+	unsigned int i;
+	int ret, saved_errno;
+
+	if (slot < 0 || slot >= MSE_PRESENCE_SLOTS) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (read_head_bytes(fd, &head) < 0)
+		return -1;
+	if (slot > 0)
+		return add_lost(fd, (unsigned int)slot, lost, wall_ms);
+	for (i = 0; slot_lock(fd, 0, F_WRLCK) < 0; i++) {
+		if (i == SHARED_TRIES)
+			return -1;
+		(void)sched_yield();
+	}
+	ret = add_lost(fd, 0, lost, wall_ms);
+	saved_errno = errno;
+	(void)slot_lock(fd, 0, F_UNLCK);
+	errno = saved_errno;
+	return ret;
+}
+
+static int create_content(int fd)
+{
+	static const struct mse_presence_head head;
+	int ret;
+
+	if (fchmod(fd, 0660) < 0)
+		return -1;
+	/* So that a full disk can still be told about. */
+	ret = posix_fallocate(fd, 0, FILE_SIZE);
+	if (ret != 0) {
+		errno = ret;
+		return -1;
+	}
+	if (mse_presence_write_head(fd, &head) < 0)
+		return -1;
+	return fsync(fd);
+}
+
+static int create(int dir_fd, struct mse_error *error_r)
+{
+	int fd;
+
+	(void)unlinkat(dir_fd, TEMPORARY_NAME, 0);
+	fd = openat(dir_fd, TEMPORARY_NAME,
+		    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		return mse_error_set(error_r, "cannot create %s: %s",
+				     TEMPORARY_NAME, strerror(errno));
+	}
+	if (create_content(fd) < 0 ||
+	    renameat(dir_fd, TEMPORARY_NAME, dir_fd, MSE_PRESENCE_NAME) < 0 ||
+	    fsync(dir_fd) < 0) {
+		mse_error_set(error_r, "cannot write %s: %s",
+			      MSE_PRESENCE_NAME, strerror(errno));
+		(void)unlinkat(dir_fd, TEMPORARY_NAME, 0);
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* -1: not to be had; *absent_r if there is none yet. */
+static int open_existing(int dir_fd, bool *absent_r, struct mse_error *error_r)
+{
+	struct stat st;
+	int fd;
+
+	*absent_r = false;
+	fd = openat(dir_fd, MSE_PRESENCE_NAME,
+		    O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0) {
+		*absent_r = errno == ENOENT;
+		return mse_error_set(error_r, "cannot open %s: %s",
+				     MSE_PRESENCE_NAME,
+				     errno == ELOOP ? "it is a symbolic link" :
+				     strerror(errno));
+	}
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return mse_error_set(error_r, "%s is not a regular file; "
+				     "remove it", MSE_PRESENCE_NAME);
+	}
+	return fd;
+}
+
+int mse_presence_open_daemon(int dir_fd, bool *created_r,
+			     struct mse_error *error_r)
+{
+	struct head_bytes head;
+	struct stat st;
+	bool absent;
+	int fd;
+
+	*created_r = false;
+	fd = open_existing(dir_fd, &absent, error_r);
+	if (fd < 0 && !absent)
+		return -1;
+	if (fd >= 0) {
+		if (fstat(fd, &st) == 0 && st.st_size >= FILE_SIZE &&
+		    read_head_bytes(fd, &head) == 0) {
+			(void)fchmod(fd, 0660);
+			return fd;
+		}
+		(void)close(fd);
+	}
+	*created_r = true;
+	return create(dir_fd, error_r);
+}
