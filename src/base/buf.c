@@ -1,0 +1,128 @@
+/*
+ * A bounded byte buffer. Invariants: len < size whenever data != NULL (room
+ * for the NUL), len <= limit, and after a failure nothing is appended.
+ */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_FIRST_SIZE 256
+
+void mse_buf_init(struct mse_buf *buf, size_t limit)
+{
+	memset(buf, 0, sizeof(*buf));
+	buf->limit = limit;
+}
+
+void mse_buf_clear(struct mse_buf *buf)
+{
+	size_t limit = buf->limit;
+
+	free(buf->data);
+	mse_buf_init(buf, limit);
+}
+
+void mse_buf_reset(struct mse_buf *buf)
+{
+	buf->failed = false;
+	mse_buf_truncate(buf, 0);
+}
+
+void mse_buf_truncate(struct mse_buf *buf, size_t len)
+{
+	buf->len = len;
+	if (buf->data != NULL)
+		buf->data[len] = '\0';
+}
+
+static bool buf_reserve(struct mse_buf *buf, size_t len)
+{
+	size_t need, size;
+	char *data;
+
+	if (buf->failed)
+		return false;
+	if (len > buf->limit - buf->len) {
+		buf->failed = true;
+		return false;
+	}
+	need = buf->len + len + 1;
+	if (need <= buf->size)
+		return true;
+	size = buf->size == 0 ? BUF_FIRST_SIZE : buf->size;
+	while (size < need)
+		size = size > need / 2 ? need : size * 2;
+	data = realloc(buf->data, size);
+	if (data == NULL) {
+		buf->failed = true;
+		return false;
+	}
+	buf->data = data;
+	buf->size = size;
+	return true;
+}
+
+void mse_buf_append(struct mse_buf *buf, const void *data, size_t len)
+{
+	if (!buf_reserve(buf, len))
+		return;
+	if (len > 0)
+		memcpy(buf->data + buf->len, data, len);
+	buf->len += len;
+	buf->data[buf->len] = '\0';
+}
+
+void mse_buf_append_str(struct mse_buf *buf, const char *str)
+{
+	mse_buf_append(buf, str, strlen(str));
+}
+
+void mse_buf_append_char(struct mse_buf *buf, char c)
+{
+	mse_buf_append(buf, &c, 1);
+}
+
+void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)
+{
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (len < 0) {
+		buf->failed = true;
+		return;
+	}
+	if (!buf_reserve(buf, (size_t)len))
+		return;
+	va_start(args, format);
+	vsnprintf(buf->data + buf->len, (size_t)len + 1, format, args);
+	va_end(args);
+	buf->len += (size_t)len;
+}
+
+bool mse_buf_failed(const struct mse_buf *buf)
+{
+	return buf->failed;
+}
+
+const char *mse_buf_str(const struct mse_buf *buf)
+{
+	return buf->data == NULL ? "" : buf->data;
+}
+
+char *mse_buf_take(struct mse_buf *buf)
+{
+	char *data;
+
+	if (buf->failed)
+		return NULL;
+	data = buf->data != NULL ? buf->data : calloc(1, 1);
+	buf->data = NULL;
+	buf->size = buf->len = 0;
+	return data;
+}

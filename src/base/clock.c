@@ -1,0 +1,159 @@
+/*
+ * The two clocks and RFC 3339. Invariant: a formatted timestamp parses back
+ * to the same millisecond, whatever the local offset.
+ */
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int64_t clock_ms(clockid_t id)
+{
+	struct timespec now;
+
+	if (clock_gettime(id, &now) < 0)
+		return 0;
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t system_wall_ms(const struct mse_clock *clock)
+{
+	return clock_ms(CLOCK_REALTIME);
+}
+
+static int64_t system_mono_ms(const struct mse_clock *clock)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+const struct mse_clock mse_clock_system = { system_wall_ms, system_mono_ms };
+
+static int64_t fake_wall_ms(const struct mse_clock *clock)
+{
+	return ((const struct mse_clock_fake *)clock)->wall;
+}
+
+static int64_t fake_mono_ms(const struct mse_clock *clock)
+{
+	return ((const struct mse_clock_fake *)clock)->mono;
+}
+
+void mse_clock_fake_init(struct mse_clock_fake *fake, int64_t wall_ms)
+{
+	fake->clock.wall_ms = fake_wall_ms;
+	fake->clock.mono_ms = fake_mono_ms;
+	fake->wall = wall_ms;
+	fake->mono = 1000000;
+}
+
+void mse_clock_fake_advance(struct mse_clock_fake *fake, int64_t ms)
+{
+	fake->wall += ms;
+	fake->mono += ms;
+}
+
+void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])
+{
+	int64_t ms = wall_ms % 1000;
+	time_t seconds = wall_ms / 1000;
+	struct tm tm;
+	long offset;
+	size_t len;
+
+	if (ms < 0) {
+		ms += 1000;
+		seconds--;
+	}
+	if (localtime_r(&seconds, &tm) == NULL)
+		memset(&tm, 0, sizeof(tm));
+	len = strftime(text, MSE_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	offset = tm.tm_gmtoff / 60;
+	snprintf(text + len, MSE_TIMESTAMP_SIZE - len, ".%03d%c%02d:%02d",
+		 (int)ms, offset < 0 ? '-' : '+', (int)(labs(offset) / 60 % 100),
+		 (int)(labs(offset) % 60));
+}
+
+/* Reads exactly `digits` digits; -1 if they are not. */
+static int take_digits(const char **text, int digits)
+{
+	int value = 0;
+
+	for (; digits > 0; digits--, (*text)++) {
+		if (!isdigit((unsigned char)**text))
+			return -1;
+		value = value * 10 + (**text - '0');
+	}
+	return value;
+}
+
+static int take_char(const char **text, char c)
+{
+	if (**text != c)
+		return -1;
+	(*text)++;
+	return 0;
+}
+
+/* ".123" of any length, cut to milliseconds; nothing is 0. */
+static int take_fraction(const char **text)
+{
+	int ms = 0, unit = 100;
+
+	if (**text != '.')
+		return 0;
+	(*text)++;
+	if (!isdigit((unsigned char)**text))
+		return -1;
+	for (; isdigit((unsigned char)**text); (*text)++, unit /= 10)
+		ms += (**text - '0') * unit;
+	return ms;
+}
+
+static int take_offset(const char **text, long *seconds_r)
+{
+	int sign, hours, minutes;
+
+	if (**text == 'Z') {
+		(*text)++;
+		*seconds_r = 0;
+		return 0;
+	}
+	if (**text != '+' && **text != '-')
+		return -1;
+	sign = *(*text)++ == '-' ? -1 : 1;
+	if ((hours = take_digits(text, 2)) < 0 || hours > 23 ||
+	    take_char(text, ':') < 0 ||
+	    (minutes = take_digits(text, 2)) < 0 || minutes > 59)
+		return -1;
+	*seconds_r = sign * (hours * 3600L + minutes * 60L);
+	return 0;
+}
+
+int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
+{
+	struct tm tm = { .tm_isdst = 0 };
+	long offset;
+	int ms;
+
+	if ((tm.tm_year = take_digits(&text, 4)) < 0 ||
+	    take_char(&text, '-') < 0 ||
+	    (tm.tm_mon = take_digits(&text, 2)) < 1 || tm.tm_mon > 12 ||
+	    take_char(&text, '-') < 0 ||
+	    (tm.tm_mday = take_digits(&text, 2)) < 1 || tm.tm_mday > 31 ||
+	    take_char(&text, 'T') < 0 ||
+	    (tm.tm_hour = take_digits(&text, 2)) < 0 || tm.tm_hour > 23 ||
+	    take_char(&text, ':') < 0 ||
+	    (tm.tm_min = take_digits(&text, 2)) < 0 || tm.tm_min > 59 ||
+	    take_char(&text, ':') < 0 ||
+	    (tm.tm_sec = take_digits(&text, 2)) < 0 || tm.tm_sec > 60 ||
+	    (ms = take_fraction(&text)) < 0 ||
+	    take_offset(&text, &offset) < 0 || *text != '\0')
+		return -1;
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	*wall_ms_r = ((int64_t)timegm(&tm) - offset) * 1000 + ms;
+	return 0;
+}

@@ -1,0 +1,75 @@
+/*
+ * UTF-8 as RFC 3629 has it. Invariant: what leaves append_scrubbed() is valid
+ * whatever came in.
+ */
+#include "base/utf8.h"
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+/*
+ * Length of the valid character at data, or 0 with *bad_r: how many octets
+ * the maximal invalid sequence has (Unicode, table 3-7: the longest prefix of
+ * a well-formed character, at least one octet).
+ */
+static size_t next_char(const unsigned char *data, size_t len, size_t *bad_r)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t need, i;
+
+	*bad_r = 1;
+	if (data[0] < 0x80)
+		return 1;
+	if (data[0] < 0xc2 || data[0] > 0xf4)
+		return 0;
+	need = data[0] < 0xe0 ? 2 : data[0] < 0xf0 ? 3 : 4;
+	if (data[0] == 0xe0)
+		low = 0xa0;
+	else if (data[0] == 0xed)
+		high = 0x9f;
+	else if (data[0] == 0xf0)
+		low = 0x90;
+	else if (data[0] == 0xf4)
+		high = 0x8f;
+	for (i = 1; i < need; i++) {
+		if (i >= len || data[i] < low || data[i] > high) {
+			*bad_r = i;
+			return 0;
+		}
+		low = 0x80;
+		high = 0xbf;
+	}
+	return need;
+}
+
+bool mse_utf8_is_valid(const char *data, size_t len)
+{
+	const unsigned char *bytes = (const unsigned char *)data;
+	size_t pos = 0, n, bad;
+
+	while (pos < len) {
+		n = next_char(bytes + pos, len - pos, &bad);
+		if (n == 0)
+			return false;
+		pos += n;
+	}
+	return true;
+}
+
+void mse_utf8_append_scrubbed(struct mse_buf *buf, const char *data, size_t len)
+{
+	const unsigned char *bytes = (const unsigned char *)data;
+	size_t start = 0, pos = 0, n, bad;
+
+	while (pos < len) {
+		n = next_char(bytes + pos, len - pos, &bad);
+		if (n > 0) {
+			pos += n;
+			continue;
+		}
+		mse_buf_append(buf, data + start, pos - start);
+		mse_buf_append_str(buf, REPLACEMENT);
+		pos += bad;
+		start = pos;
+	}
+	mse_buf_append(buf, data + start, pos - start);
+}
