@@ -1,0 +1,34 @@
+/*
+ * Collecting one event's values. Invariant: a bit in `set` says that the
+ * value of that parameter is there and of the kind the vocabulary names.
+ */
+#include "event/event.h"
+
+#include <string.h>
+
+_Static_assert(MSE_PARAM_COUNT <= 64, "mse_event.set has a bit for each");
+
+void mse_event_init(struct mse_event *event, enum mse_event_type type,
+		    int64_t wall_ms)
+{
+	memset(event, 0, sizeof(*event));
+	event->type = type;
+	event->time_ms = wall_ms;
+	mse_uuid_make(wall_ms, event->id);
+}
+
+void mse_event_set_string(struct mse_event *event, enum mse_param param,
+			  const char *value)
+{
+	if (value == NULL)
+		return;
+	event->values[param].string = value;
+	event->set |= (uint64_t)1 << param;
+}
+
+void mse_event_set_number(struct mse_event *event, enum mse_param param,
+			  uint64_t value)
+{
+	event->values[param].number = value;
+	event->set |= (uint64_t)1 << param;
+}

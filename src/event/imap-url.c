@@ -1,0 +1,69 @@
+/*
+ * IMAP URLs, RFC 5092. The URI is the lossless form of a name: bytes that
+ * are not allowed literally are percent-encoded one by one, whatever they
+ * mean.
+ */
+#include "event/imap-url.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* RFC 3986 unreserved and sub-delims-sh of RFC 5092 ("!" "$" "'" "(" ")" "*"
+   "+" ","), then achar's "&" and "=". */
+static bool is_achar(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("-._~!$'()*+,&=", c) != NULL);
+}
+
+static bool is_bchar(unsigned char c)
+{
+	return is_achar(c) || c == ':' || c == '@' || c == '/';
+}
+
+static void encode(struct mse_buf *buf, const char *text,
+		   bool (*is_literal)(unsigned char c))
+{
+	static const char hex[] = "0123456789ABCDEF";
+	const unsigned char *c = (const unsigned char *)text;
+
+	for (; *c != '\0'; c++) {
+		char escaped[3] = { '%', hex[*c >> 4], hex[*c & 0xf] };
+
+		if (is_literal(*c))
+			mse_buf_append(buf, c, 1);
+		else
+			mse_buf_append(buf, escaped, sizeof(escaped));
+	}
+}
+
+void mse_imap_url_encode_user(struct mse_buf *buf, const char *user)
+{
+	encode(buf, user, is_achar);
+}
+
+void mse_imap_url_encode_mailbox(struct mse_buf *buf, const char *mailbox)
+{
+	encode(buf, mailbox, is_bchar);
+}
+
+void mse_imap_url_append(struct mse_buf *buf, const struct mse_imap_url *url)
+{
+	bool literal_ip6 = strchr(url->server, ':') != NULL &&
+			   url->server[0] != '[';
+
+	mse_buf_append_str(buf, "imap://");
+	if (url->user != NULL && url->user[0] != '\0') {
+		mse_imap_url_encode_user(buf, url->user);
+		mse_buf_append_char(buf, '@');
+	}
+	mse_buf_appendf(buf, literal_ip6 ? "[%s]/" : "%s/", url->server);
+	if (url->mailbox == NULL)
+		return;
+	mse_imap_url_encode_mailbox(buf, url->mailbox);
+	if (url->uidvalidity != 0)
+		mse_buf_appendf(buf, ";UIDVALIDITY=%u", url->uidvalidity);
+	if (url->uid != 0)
+		mse_buf_appendf(buf, "/;UID=%u", url->uid);
+}

@@ -1,0 +1,28 @@
+/*
+ * Whether an endpoint wants an event. Pure; used by mail processes through
+ * the interest, and by deliver/ for each endpoint.
+ */
+#include "event/subscription.h"
+
+static bool mailbox_matches(const struct mse_patterns *mailboxes,
+			    const struct mse_event_route *route)
+{
+	if (route->mailbox == NULL)
+		return true;
+	return mse_patterns_match(mailboxes, route->mailbox) ||
+	       (route->old_mailbox != NULL &&
+		mse_patterns_match(mailboxes, route->old_mailbox));
+}
+
+bool mse_subscription_matches(const struct mse_subscription *subscription,
+			      const struct mse_event_route *route)
+{
+	if (route->type >= MSE_EVENT_UNKNOWN)
+		return false;
+	if (mse_event_type_group(route->type) == MSE_GROUP_OWN)
+		return true;
+	return (subscription->types & MSE_EVENT_BIT(route->type)) != 0 &&
+	       mse_patterns_match(subscription->users,
+				  route->owner == NULL ? "" : route->owner) &&
+	       mailbox_matches(subscription->mailboxes, route);
+}

@@ -1,0 +1,75 @@
+/*
+ * RFC 5423's names as tables, made from the lists in vocabulary.h.
+ */
+#include "event/vocabulary.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	enum mse_event_group group;
+} types[MSE_EVENT_TYPE_COUNT] = {
+#define X(symbol, name, group) { name, MSE_GROUP_##group },
+	MSE_EVENT_TYPES(X)
+#undef X
+};
+
+static const struct {
+	const char *name;
+	enum mse_param_kind kind;
+} params[MSE_PARAM_COUNT] = {
+#define X(symbol, name, kind) { name, MSE_KIND_##kind },
+	MSE_PARAMS(X)
+#undef X
+};
+
+static const char *const groups[MSE_GROUP_COUNT] = {
+	[MSE_GROUP_MESSAGE] = "message",
+	[MSE_GROUP_FLAGS] = "flags",
+	[MSE_GROUP_QUOTA] = "quota",
+	[MSE_GROUP_ACCESS] = "access",
+	[MSE_GROUP_MAILBOX] = "mailbox",
+	[MSE_GROUP_SUBSCRIPTION] = "subscription",
+};
+
+const char *mse_event_type_name(enum mse_event_type type)
+{
+	return type < MSE_EVENT_TYPE_COUNT ? types[type].name : "unknown";
+}
+
+enum mse_event_group mse_event_type_group(enum mse_event_type type)
+{
+	return type < MSE_EVENT_TYPE_COUNT ? types[type].group : MSE_GROUP_OWN;
+}
+
+enum mse_event_type mse_event_type_find(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_EVENT_TYPE_COUNT; i++)
+		if (strcmp(types[i].name, name) == 0)
+			return (enum mse_event_type)i;
+	return MSE_EVENT_UNKNOWN;
+}
+
+mse_event_types_t mse_event_group_types(const char *group_name)
+{
+	mse_event_types_t found = 0;
+	unsigned int i;
+
+	for (i = 0; i < MSE_EVENT_TYPE_COUNT; i++)
+		if (types[i].group != MSE_GROUP_OWN &&
+		    strcmp(groups[types[i].group], group_name) == 0)
+			found |= MSE_EVENT_BIT(i);
+	return found;
+}
+
+const char *mse_param_name(enum mse_param param)
+{
+	return params[param].name;
+}
+
+enum mse_param_kind mse_param_kind(enum mse_param param)
+{
+	return params[param].kind;
+}
