@@ -38,17 +38,19 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
       dovecot_libexecdir=`mailhook_value dovecot_pkglibexecdir`
       mailhook_cppflags=$CPPFLAGS
       CPPFLAGS="$CPPFLAGS $DOVECOT_CPPFLAGS"
-      AC_CHECK_HEADER([mail-storage-private.h], [],
-        [AC_MSG_ERROR([Dovecot's headers cannot be used: mail-storage-private.h does not compile with $DOVECOT_CPPFLAGS (see config.log)])],
-        [#include "lib.h"
-         #include "mail-user.h"])
+      AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#include "lib.h"
+#include "mail-user.h"
+#include "mail-storage-private.h"
+]], [[]])], [],
+        [AC_MSG_ERROR([the headers of this Dovecot cannot be used: mail-storage-private.h does not compile with $DOVECOT_CPPFLAGS (see config.log)])])
       AC_MSG_CHECKING([which Dovecot this is])
-      AC_PREPROC_IFELSE([AC_LANG_SOURCE([
-#include "config.h"
-#include "macros.h"
+      AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#include "lib.h"
 #if !DOVECOT_PREREQ(2,3,18) || DOVECOT_PREREQ(2,4,0)
 # error unknown
-#endif])], [dovecot_series=2.3],
+#endif
+]], [[]])], [dovecot_series=2.3],
         [AC_MSG_RESULT([unknown])
          AC_MSG_ERROR([this Dovecot is not one mailhook knows: it needs Dovecot 2.3.18 or a later 2.3])])
       AC_MSG_RESULT([$dovecot_series])
