@@ -1,0 +1,151 @@
+"""Fixtures: one receiver and one Dovecot for the session, a fresh mail user
+for each test, and private servers for tests that break things."""
+
+import itertools
+import re
+
+import pytest
+
+from harness import build
+from harness.dovecot import Dovecot
+from harness.expect import Mail
+from harness.receiver import Receiver, new_secret
+
+# All that has to do with mailboxes; Login and Logout have tests of their own
+# and would only stand between what a test compares.
+STORE_EVENTS = '{"message", "flags", "mailbox", "subscription", "quota"}'
+
+_user = itertools.count(1)
+_path = itertools.count(1)
+
+
+def pytest_configure(config):
+    missing = build.missing()
+    if missing:
+        pytest.exit("not built: " + ", ".join(missing) +
+                    "\nRun tests/run-all, or set MAILHOOK_BUILD to a build "
+                    "directory that tests/system/prepare.sh made.", 3)
+
+
+class Configuration:
+    """mailhook.conf of one Dovecot as a list of endpoints."""
+
+    def __init__(self, receiver):
+        self.receiver = receiver
+        self.dovecot = None
+        self.endpoints = {}
+        self.settings = {"server_name": '"mail.example.org"'}
+
+    def add(self, name, events=STORE_EVENTS, secrets=1, url=None, **keys):
+        """A new endpoint with a path of its own; returns the path."""
+        path = f"/{name}-{next(_path)}"
+        self.receiver.secrets[path] = [new_secret() for _ in range(secrets)]
+        self.endpoints[name] = {
+            "url": f'"{url or self.receiver.url(path)}"',
+            "secret": self._list(self.receiver.secrets[path]),
+            "events": events, **keys}
+        return path
+
+    @staticmethod
+    def _list(values):
+        return "{" + ", ".join(f'"{value}"' for value in values) + "}"
+
+    def text(self):
+        lines = [f"{k} = {v}" for k, v in self.settings.items()]
+        for name, keys in self.endpoints.items():
+            lines.append(f"endpoint {name} {{")
+            lines += [f"    {k} = {v}" for k, v in keys.items()]
+            lines.append("}")
+        return "\n".join(lines) + "\n"
+
+    def write(self):
+        self.dovecot.configure(self.text())
+
+    def apply(self):
+        self.write()
+        self.dovecot.ctl("reload")
+
+
+@pytest.fixture(scope="session")
+def receiver():
+    one = Receiver()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="session")
+def shared(receiver):
+    """(Configuration, path) of the session's Dovecot."""
+    configuration = Configuration(receiver)
+    path = configuration.add("all")
+    with Dovecot(config=configuration.text()) as dovecot:
+        configuration.dovecot = dovecot
+        yield configuration, path
+
+
+@pytest.fixture(scope="session")
+def dovecot(shared):
+    return shared[0].dovecot
+
+
+def fresh_user(name="user"):
+    return f"{name}{next(_user)}@example.org"
+
+
+@pytest.fixture
+def mail(shared, receiver):
+    return Mail(shared[0].dovecot, receiver, shared[1], fresh_user())
+
+
+@pytest.fixture
+def other(shared, receiver):
+    return Mail(shared[0].dovecot, receiver, shared[1], fresh_user())
+
+
+@pytest.fixture
+def configuration(shared):
+    """The shared configuration; endpoints a test adds go with it."""
+    one = shared[0]
+    before = dict(one.endpoints)
+    yield one
+    if one.endpoints != before:
+        one.endpoints = before
+        one.apply()
+
+
+@pytest.fixture
+def private(receiver):
+    """A maker of private servers: private(daemon=..., **endpoint keys) gives
+    (Dovecot, Configuration, path), started."""
+    made = []
+
+    def make(daemon="foreground", start=True, endpoint=None, **options):
+        configuration = Configuration(receiver)
+        path = configuration.add("only", **(endpoint or {}))
+        one = Dovecot(daemon=daemon, config=configuration.text(), **options)
+        configuration.dovecot = one
+        made.append(one)
+        if start:
+            if daemon == "foreground":
+                one.start_daemon()
+            one.start()
+        return one, configuration, path
+
+    yield make
+    for one in made:
+        one.remove()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows the end of the servers' logs."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        for name in ("dovecot", "mail"):
+            one = getattr(item, "funcargs", {}).get(name)
+            one = getattr(one, "dovecot", one)
+            if one:
+                lines = [line for line in one.log().splitlines()
+                         if re.search("mailhook|Error|Fatal|Panic", line)]
+                report.sections.append(("log", "\n".join(lines[-20:])))
+                break
