@@ -59,10 +59,18 @@ struct mse_ledger_row {
 	size_t record_len;      /* 0: bytes dropped (an old dead letter) */
 };
 
-/* A write transaction: all of it or nothing. */
+/* A write transaction: all of it or nothing. A commit that fails leaves no
+   transaction behind. A write outside of one is a transaction of its own. */
 int mse_ledger_begin(struct mse_ledger *ledger, struct mse_error *error_r);
 int mse_ledger_commit(struct mse_ledger *ledger, struct mse_error *error_r);
 void mse_ledger_rollback(struct mse_ledger *ledger);
+/* A part of a transaction that can be undone alone; they nest. rollback_to
+   undoes and forgets the innermost one. -1 from any of them may mean that
+   the whole transaction is gone (disk full, I/O error): begin again. */
+int mse_ledger_savepoint(struct mse_ledger *ledger, struct mse_error *error_r);
+int mse_ledger_release(struct mse_ledger *ledger, struct mse_error *error_r);
+int mse_ledger_rollback_to(struct mse_ledger *ledger,
+			   struct mse_error *error_r);
 void mse_ledger_free(struct mse_ledger **ledger);
 
 /* 1 found, 0 not, -1 error. */
@@ -76,7 +84,9 @@ int mse_ledger_put_cursor(struct mse_ledger *ledger, const char *endpoint,
 /* Cursor, rows, everything of this endpoint. */
 int mse_ledger_drop_endpoint(struct mse_ledger *ledger, const char *endpoint,
 			     struct mse_error *error_r);
-/* Each endpoint that has a cursor (not derive). */
+/* Each endpoint that has a cursor (not derive), by name. This and every other
+   callback here may read the ledger but must not change it; a value other
+   than 0 stops the loop and is returned. */
 int mse_ledger_each_cursor(struct mse_ledger *ledger,
 			   int (*found)(const char *endpoint,
 					const struct mse_ledger_cursor *cursor,
@@ -87,7 +97,8 @@ int mse_ledger_each_cursor(struct mse_ledger *ledger,
 int mse_ledger_put_row(struct mse_ledger *ledger, const char *endpoint,
 		       const struct mse_ledger_row *row,
 		       struct mse_error *error_r);
-/* Everything but the record's bytes. */
+/* Everything but the record's bytes. Like delete_row, it does not mind that
+   there is no such row (dropped while its request was in flight). */
 int mse_ledger_update_row(struct mse_ledger *ledger, const char *endpoint,
 			  const struct mse_ledger_row *row,
 			  struct mse_error *error_r);
@@ -148,6 +159,7 @@ int mse_ledger_forget_file(struct mse_ledger *ledger, const char *file,
 			   struct mse_error *error_r);
 int mse_ledger_put_announced(struct mse_ledger *ledger, unsigned int slot,
 			     uint64_t lost, struct mse_error *error_r);
+/* 1 found, 0 not (*lost_r = 0), -1 error. */
 int mse_ledger_get_announced(struct mse_ledger *ledger, unsigned int slot,
 			     uint64_t *lost_r, struct mse_error *error_r);
 int mse_ledger_put_value(struct mse_ledger *ledger, const char *name,
@@ -159,11 +171,16 @@ int mse_ledger_get_value(struct mse_ledger *ledger, const char *name,
 /* ledger.db in dir_path: takes the lock of `ledger.lock` (a second daemon
    waits for it up to wait_ms, then is told who holds it), opens or creates,
    checks the schema version. created_r: there was none. A corrupt file is
-   an error here; the daemon decides to set it aside. */
+   an error here (mse_ledger_error_is_corrupt); the daemon decides to set it
+   aside. */
 int mse_ledger_open_sqlite(const char *dir_path, int wait_ms, bool *created_r,
 			   struct mse_ledger **ledger_r,
 			   struct mse_error *error_r);
-/* Renames ledger.db (and -wal, -shm) to ledger.db.corrupt-TIME. */
+/* Whether the ledger's contents are damaged; such a sentence has "corrupt: "
+   in front of it. Any call may say so. */
+bool mse_ledger_error_is_corrupt(const struct mse_error *error);
+/* Renames ledger.db (and -wal, -shm) to ledger.db.corrupt-TIME (and -wal,
+   -shm). The ledger must be closed: refused while somebody holds its lock. */
 int mse_ledger_set_aside(const char *dir_path, struct mse_error *error_r);
 struct mse_ledger *mse_ledger_new_memory(void);
 
