@@ -1,0 +1,280 @@
+/*
+ * From Dovecot's objects to RFC 5423's parameters, and from events to one
+ * append. Invariant: works with what is in memory; nothing here opens a
+ * mailbox or a message.
+ */
+
+#include "lib.h"
+#include "net.h"
+#include "str.h"
+#include "time-util.h"
+#include "hostpid.h"
+#include "master-service.h"
+#include "mail-namespace.h"
+#include "mailbox-list-private.h"
+#include "mailhook-plugin.h"
+
+#include "event/imap-url.h"
+
+#include <unistd.h>
+
+#define MAILHOOK_URL_MAX (64 * 1024)
+#define MAILHOOK_BATCH_MAX (16 * 1024 * 1024)
+
+static const struct {
+	const char *dovecot, *rfc;
+} mailhook_services[] = {
+	{ "pop3", "pop" },
+	{ "doveadm", "admincli" },
+	{ "managesieve", "sieve" },
+};
+
+int64_t mailhook_now(void)
+{
+	struct timeval now;
+
+	/* ioloop_time stands still during a long command. */
+	i_gettimeofday(&now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+}
+
+bool mailhook_name_listed(char *const *names, const char *name)
+{
+	if (names == NULL || name == NULL)
+		return FALSE;
+	for (; *names != NULL; names++) {
+		if (strcmp(*names, name) == 0)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+static const char *mailhook_service(const struct mail_user *user)
+{
+	unsigned int i;
+
+	if (user->service == NULL)
+		return NULL;
+	for (i = 0; i < N_ELEMENTS(mailhook_services); i++) {
+		if (strcmp(user->service, mailhook_services[i].dovecot) == 0)
+			return mailhook_services[i].rfc;
+	}
+	return user->service;
+}
+
+static const char *mailhook_server(const struct mail_user *user)
+{
+	return user->set->hostname != NULL && *user->set->hostname != '\0' ?
+		user->set->hostname : my_hostdomain();
+}
+
+/* A shared mailbox is seen under "shared/owner/…"; its URL has the owner as
+   user, so the name must be the owner's too. */
+static const char *
+mailhook_owners_name(const struct mailbox *box, const struct mail_namespace *ns)
+{
+	if (strncmp(box->vname, ns->prefix, ns->prefix_len) == 0 &&
+	    box->vname[ns->prefix_len] != '\0')
+		return box->vname + ns->prefix_len;
+	return strcmp(box->name, "INBOX") == 0 ? "INBOX" : box->vname;
+}
+
+void mailhook_place_init(struct mailhook_place *place_r, struct mailbox *box)
+{
+	struct mail_namespace *ns = box->list->ns;
+	struct mail_user *user = box->storage->user;
+
+	i_zero(place_r);
+	place_r->user = user;
+	place_r->mailbox = box->vname;
+	if (ns->type == MAIL_NAMESPACE_TYPE_PUBLIC || ns->owner == NULL) {
+		place_r->lane = ns->prefix_len > 0 ? ns->prefix :
+			user->username;
+		return;
+	}
+	place_r->lane = place_r->url_user = ns->owner->username;
+	if (strcmp(ns->owner->username, user->username) == 0)
+		return;
+	place_r->owner = ns->owner->username;
+	place_r->mailbox = mailhook_owners_name(box, ns);
+}
+
+const char *mailhook_place_url(const struct mailhook_place *place,
+			       uint32_t uid)
+{
+	struct mse_imap_url url;
+	struct mse_buf buf;
+	const char *text;
+
+	i_zero(&url);
+	url.server = mailhook_server(place->user);
+	url.user = place->url_user;
+	url.mailbox = place->mailbox;
+	url.uidvalidity = place->uidvalidity;
+	url.uid = uid;
+	mse_buf_init(&buf, MAILHOOK_URL_MAX);
+	mse_imap_url_append(&buf, &url);
+	text = t_strdup(mse_buf_str(&buf));
+	mse_buf_clear(&buf);
+	return text;
+}
+
+mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
+				       const struct mailhook_place *place,
+				       const char *old_mailbox)
+{
+	struct mse_event_route route;
+	mse_event_types_t wants = 0;
+	int type;
+
+	if (interest->types == 0)
+		return 0;
+	i_zero(&route);
+	route.owner = place->lane;
+	route.mailbox = place->mailbox;
+	route.old_mailbox = old_mailbox;
+	for (type = 0; type < MSE_EVENT_TYPE_COUNT; type++) {
+		if ((interest->types & MSE_EVENT_BIT(type)) == 0)
+			continue;
+		route.type = type;
+		if (mse_interest_wants(interest, &route))
+			wants |= MSE_EVENT_BIT(type);
+	}
+	return wants;
+}
+
+static const char *mailhook_admin(const struct mail_user *user)
+{
+	const char *const *field, *value = user->auth_user;
+
+	for (field = user->userdb_fields; field != NULL && *field != NULL;
+	     field++) {
+		if (strncmp(*field, "master_user=", 12) == 0)
+			value = *field + 12;
+	}
+	if (value == NULL || *value == '\0' ||
+	    strcmp(value, user->username) == 0)
+		return NULL;
+	return value;
+}
+
+static void mailhook_event_set_connection(struct mse_event *event,
+					  const struct mail_user *user)
+{
+	const struct mail_user_connection_data *conn = &user->conn;
+	const char *domain;
+
+	if (conn->remote_ip == NULL || conn->remote_ip->family == 0)
+		return;
+	mse_event_set_string(event, MSE_PARAM_CLIENT_IP,
+			     net_ip2addr(conn->remote_ip));
+	if (conn->remote_port != 0)
+		mse_event_set_number(event, MSE_PARAM_CLIENT_PORT,
+				     conn->remote_port);
+	domain = user->set->hostname;
+	if (domain == NULL || *domain == '\0') {
+		domain = conn->local_ip != NULL && conn->local_ip->family != 0 ?
+			net_ip2addr(conn->local_ip) : my_hostdomain();
+	}
+	mse_event_set_string(event, MSE_PARAM_SERVER_DOMAIN, domain);
+	if (conn->local_port != 0)
+		mse_event_set_number(event, MSE_PARAM_SERVER_PORT,
+				     conn->local_port);
+}
+
+void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
+			 const struct mailhook_place *place, int64_t wall_ms)
+{
+	const struct mail_user *user = place->user;
+
+	mse_event_init(event, type, wall_ms);
+	event->user = user->username;
+	event->owner = place->lane;
+	event->mailbox = place->mailbox;
+	mse_event_set_string(event, MSE_PARAM_USER, user->username);
+	mse_event_set_string(event, MSE_PARAM_ADMIN, mailhook_admin(user));
+	mailhook_event_set_connection(event, user);
+	mse_event_set_string(event, MSE_PARAM_SERVICE, mailhook_service(user));
+	if (master_service != NULL)
+		mse_event_set_string(event, MSE_PARAM_PROCESS,
+				     master_service_get_name(master_service));
+	mse_event_set_number(event, MSE_PARAM_PID, (uint64_t)getpid());
+	mse_event_set_string(event, MSE_PARAM_SERVER_FQDN, my_hostdomain());
+	mse_event_set_string(event, MSE_PARAM_SESSION, user->session_id);
+	mse_event_set_string(event, MSE_PARAM_MAILBOX, place->mailbox);
+	mse_event_set_string(event, MSE_PARAM_MAILBOX_GUID, place->guid);
+	mse_event_set_string(event, MSE_PARAM_OWNER, place->owner);
+}
+
+void mailhook_batch_init(struct mailhook_batch *batch, struct mail_user *user)
+{
+	i_zero(batch);
+	batch->user = user;
+	mse_buf_init(&batch->bytes, MAILHOOK_BATCH_MAX);
+}
+
+static void mailhook_batch_complain(struct mailhook_batch *batch,
+				    struct mailhook_user *muser,
+				    enum mse_append_result result)
+{
+	const char *why = mse_appender_last_error(muser->appender);
+
+	mailhook_warn(batch->user, t_strdup_printf("Events were lost%s: %s",
+		result == MSE_APPEND_UNSEEN ? " and could not be counted" : "",
+		*why != '\0' ? why : "no memory for them"));
+}
+
+static void mailhook_batch_append(struct mailhook_batch *batch)
+{
+	struct mailhook_user *muser = mailhook_user_get(batch->user);
+	enum mse_append_result result;
+
+	if (batch->records == 0 || muser == NULL)
+		return;
+	result = mse_appender_append(muser->appender, &batch->bytes,
+				     batch->records, muser->durability);
+	if (result != MSE_APPEND_DONE)
+		mailhook_batch_complain(batch, muser, result);
+	mse_buf_reset(&batch->bytes);
+	batch->records = 0;
+}
+
+void mailhook_batch_add(struct mailhook_batch *batch,
+			const struct mse_event *event)
+{
+	size_t whole = batch->bytes.len;
+
+	mse_event_write(event, &batch->bytes);
+	if (!mse_buf_failed(&batch->bytes)) {
+		batch->records++;
+		return;
+	}
+	if (whole == 0) {
+		mse_buf_reset(&batch->bytes);
+		batch->lost++;
+		return;
+	}
+	/* Full: what is whole goes out first, then once more. */
+	mse_buf_truncate(&batch->bytes, whole);
+	batch->bytes.failed = false;
+	mailhook_batch_append(batch);
+	mse_event_write(event, &batch->bytes);
+	if (mse_buf_failed(&batch->bytes)) {
+		mse_buf_reset(&batch->bytes);
+		batch->lost++;
+	} else {
+		batch->records++;
+	}
+}
+
+void mailhook_batch_send(struct mailhook_batch *batch)
+{
+	struct mailhook_user *muser = mailhook_user_get(batch->user);
+
+	mailhook_batch_append(batch);
+	if (batch->lost > 0 && muser != NULL) {
+		mailhook_batch_complain(batch, muser,
+			mse_appender_count_lost(muser->appender, batch->lost));
+	}
+	mse_buf_clear(&batch->bytes);
+}

@@ -1,0 +1,228 @@
+/*
+ * Mailboxes created, deleted, renamed, subscribed. Each is reported after
+ * the storage said it is done, one append each. Invariant: the caller's
+ * error is never touched, and a mailbox is opened only if someone wants the
+ * event and it exists.
+ */
+
+#include "lib.h"
+#include "guid.h"
+#include "mailhook-plugin.h"
+
+#define MAILHOOK_CONTEXT(obj) \
+	MODULE_CONTEXT(obj, mailhook_storage_module)
+
+static MODULE_CONTEXT_DEFINE_INIT(mailhook_storage_module,
+				  &mail_storage_module_register);
+
+struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box)
+{
+	return MAILHOOK_CONTEXT(box);
+}
+
+const char *mailhook_mailbox_guid(struct mailbox *box)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+	struct mailbox_metadata metadata;
+
+	if (mbox == NULL)
+		return NULL;
+	if (mbox->guid == NULL &&
+	    mailbox_get_metadata(box, MAILBOX_METADATA_GUID, &metadata) == 0 &&
+	    !guid_128_is_empty(metadata.guid)) {
+		mbox->guid = p_strdup(box->pool,
+				      guid_128_to_string(metadata.guid));
+	}
+	return mbox->guid;
+}
+
+static bool mailhook_box_wants(struct mailbox *box, enum mse_event_type type,
+			       const char *old_mailbox)
+{
+	struct mailhook_user *muser = mailhook_user_get(box->storage->user);
+	const struct mse_interest *interest;
+	struct mse_event_route route;
+	struct mailhook_place place;
+
+	if (muser == NULL)
+		return FALSE;
+	interest = mse_appender_interest(muser->appender);
+	if ((interest->types & MSE_EVENT_BIT(type)) == 0)
+		return FALSE;
+	mailhook_place_init(&place, box);
+	i_zero(&route);
+	route.type = type;
+	route.owner = place.lane;
+	route.mailbox = place.mailbox;
+	route.old_mailbox = old_mailbox;
+	return mse_interest_wants(interest, &route);
+}
+
+/* UIDVALIDITY and GUID, if the mailbox is one that has them. Asks for its
+   existence first: a status would create an auto=create mailbox. */
+static void mailhook_box_identify(struct mailbox *box,
+				  struct mailhook_place *place)
+{
+	enum mailbox_existence existence;
+	struct mailbox_status status;
+
+	mail_storage_last_error_push(box->storage);
+	if (!box->opened &&
+	    (mailbox_exists(box, FALSE, &existence) < 0 ||
+	     existence != MAILBOX_EXISTENCE_SELECT)) {
+		mail_storage_last_error_pop(box->storage);
+		return;
+	}
+	if (mailbox_get_status(box, STATUS_UIDVALIDITY, &status) == 0) {
+		place->uidvalidity = status.uidvalidity;
+		place->guid = mailhook_mailbox_guid(box);
+	}
+	mail_storage_last_error_pop(box->storage);
+}
+
+static void mailhook_box_emit(enum mse_event_type type,
+			      const struct mailhook_place *place,
+			      const struct mailhook_place *old)
+{
+	struct mailhook_batch batch;
+	struct mse_event event;
+
+	mailhook_event_init(&event, type, place, mailhook_now());
+	mse_event_set_string(&event, MSE_PARAM_URI,
+			     mailhook_place_url(place, 0));
+	mse_event_set_string(&event, MSE_PARAM_MAILBOX_ID,
+			     mailhook_place_url(place, 0));
+	if (old != NULL) {
+		event.old_mailbox = old->mailbox;
+		mse_event_set_string(&event, MSE_PARAM_OLD_MAILBOX_ID,
+				     mailhook_place_url(old, 0));
+	}
+	mailhook_batch_init(&batch, place->user);
+	mailhook_batch_add(&batch, &event);
+	mailhook_batch_send(&batch);
+}
+
+static void mailhook_box_changed(struct mailbox *box, enum mse_event_type type)
+{
+	struct mailhook_place place;
+
+	if (!mailhook_box_wants(box, type, NULL))
+		return;
+	T_BEGIN {
+		mailhook_place_init(&place, box);
+		mailhook_box_identify(box, &place);
+		mailhook_box_emit(type, &place, NULL);
+	} T_END;
+}
+
+static int mailhook_create_box(struct mailbox *box,
+			       const struct mailbox_update *update,
+			       bool directory)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+
+	if (mbox->module_ctx.super.create_box(box, update, directory) < 0)
+		return -1;
+	/* An INBOX comes by itself, with the user or after a rename: implied
+	   (RFC 5423 section 4.4). */
+	if (!box->inbox_user && !box->inbox_any)
+		mailhook_box_changed(box, MSE_EVENT_MAILBOX_CREATE);
+	return 0;
+}
+
+/* DELETE of an auto=create mailbox that was never created succeeds, again
+   and again; only what was there is reported. */
+static bool mailhook_box_was_there(struct mailbox *box)
+{
+	enum mailbox_existence existence;
+	int ret;
+
+	if (box->opened)
+		return TRUE;
+	mail_storage_last_error_push(box->storage);
+	ret = mailbox_exists(box, FALSE, &existence);
+	mail_storage_last_error_pop(box->storage);
+	return ret == 0 && existence != MAILBOX_EXISTENCE_NONE;
+}
+
+static int mailhook_delete_box(struct mailbox *box)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+	struct mailhook_place place;
+	bool wanted;
+	int ret;
+
+	wanted = mailhook_box_wants(box, MSE_EVENT_MAILBOX_DELETE, NULL) &&
+		mailhook_box_was_there(box);
+	if (!wanted)
+		return mbox->module_ctx.super.delete_box(box);
+	T_BEGIN {
+		mailhook_place_init(&place, box);
+		if (box->opened)
+			mailhook_box_identify(box, &place);
+		ret = mbox->module_ctx.super.delete_box(box);
+		if (ret == 0)
+			mailhook_box_emit(MSE_EVENT_MAILBOX_DELETE, &place,
+					  NULL);
+	} T_END;
+	return ret;
+}
+
+static void mailhook_box_renamed(struct mailbox *src, struct mailbox *dest)
+{
+	struct mailhook_place old, place;
+
+	mailhook_place_init(&old, src);
+	if (!mailhook_box_wants(dest, MSE_EVENT_MAILBOX_RENAME, old.mailbox))
+		return;
+	mailhook_place_init(&place, dest);
+	/* Both survive a rename; the old name can no longer be asked. */
+	mailhook_box_identify(dest, &place);
+	old.uidvalidity = place.uidvalidity;
+	mailhook_box_emit(MSE_EVENT_MAILBOX_RENAME, &place, &old);
+}
+
+static int mailhook_rename_box(struct mailbox *src, struct mailbox *dest)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(src);
+
+	if (mbox->module_ctx.super.rename_box(src, dest) < 0)
+		return -1;
+	T_BEGIN {
+		mailhook_box_renamed(src, dest);
+	} T_END;
+	return 0;
+}
+
+static int mailhook_set_subscribed(struct mailbox *box, bool set)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+
+	if (mbox->module_ctx.super.set_subscribed(box, set) < 0)
+		return -1;
+	mailhook_box_changed(box, set ? MSE_EVENT_MAILBOX_SUBSCRIBE :
+			     MSE_EVENT_MAILBOX_UNSUBSCRIBE);
+	return 0;
+}
+
+void mailhook_mailbox_allocated(struct mailbox *box)
+{
+	struct mailbox_vfuncs *v = box->vlast;
+	struct mailhook_mailbox *mbox;
+
+	/* A virtual mailbox's operations come again at the real ones. */
+	if (mailhook_user_get(box->storage->user) == NULL ||
+	    strcmp(box->storage->name, "virtual") == 0 ||
+	    strcmp(box->storage->name, "raw") == 0)
+		return;
+	mbox = p_new(box->pool, struct mailhook_mailbox, 1);
+	mbox->module_ctx.super = *v;
+	box->vlast = &mbox->module_ctx.super;
+	MODULE_CONTEXT_SET(box, mailhook_storage_module, mbox);
+
+	v->create_box = mailhook_create_box;
+	v->delete_box = mailhook_delete_box;
+	v->rename_box = mailhook_rename_box;
+	v->set_subscribed = mailhook_set_subscribed;
+	mailhook_transaction_hook(v);
+}

@@ -1,0 +1,161 @@
+#ifndef MAILHOOK_PLUGIN_H
+#define MAILHOOK_PLUGIN_H
+
+#include "mail-storage-private.h"
+#include "mail-user.h"
+
+#include "base/buf.h"
+#include "event/event.h"
+#include "journal/append.h"
+
+/*
+ * The flow: a hook asks mailhook_transaction_get() (or, for a mailbox,
+ * mailhook_box_wants()) whether anyone wants what is about to happen, notes
+ * it, and after the commit the report turns the notes into records and
+ * appends them in one go. All state hangs on users, mailboxes, transactions
+ * and mails: LMTP has several users alive at once.
+ */
+
+struct module;
+
+/* mailhook-plugin.c */
+
+void mailhook_plugin_preinit(void);
+void mailhook_plugin_init(struct module *module);
+void mailhook_plugin_deinit(void);
+/* The process's appender for dir (NULL: the default); opened at most once.
+   NULL if there is no memory. Lives until the process ends. */
+struct mse_appender *mailhook_appender(const char *dir);
+/* One line a minute at most, whatever happens to how many events. */
+void mailhook_warn(struct mail_user *user, const char *text);
+
+/* mailhook-user.c */
+
+struct mailhook_user {
+	union mail_user_module_context module_ctx;
+	struct mse_appender *appender;
+	enum mse_durability durability;
+};
+
+void mailhook_user_created(struct mail_user *user);
+/* NULL: nothing of this user is reported (raw, autocreated, dsync). */
+struct mailhook_user *mailhook_user_get(struct mail_user *user);
+
+/* mailhook-event.c */
+
+/* Who and where, looked up once and borrowed from box and its user. */
+struct mailhook_place {
+	struct mail_user *user;
+	const char *mailbox;   /* name as its owner knows it */
+	const char *lane;      /* owner, or a public namespace's prefix */
+	const char *url_user;  /* NULL for a public mailbox */
+	const char *owner;     /* NULL if that is the user */
+	uint32_t uidvalidity;  /* 0: none or unknown */
+	const char *guid;      /* NULL if unknown */
+};
+
+/* Records on their way to the journal: one append for all of them. */
+struct mailhook_batch {
+	struct mail_user *user;
+	struct mse_buf bytes;
+	unsigned int records;
+	unsigned int lost;
+};
+
+void mailhook_place_init(struct mailhook_place *place_r, struct mailbox *box);
+/* Data stack. */
+const char *mailhook_place_url(const struct mailhook_place *place,
+			       uint32_t uid);
+/* Types of which anyone wants events at this place. 0 costs no lookup. */
+mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
+				       const struct mailhook_place *place,
+				       const char *old_mailbox);
+/* Envelope and the parameters that every event of this user carries. */
+void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
+			 const struct mailhook_place *place, int64_t wall_ms);
+void mailhook_batch_init(struct mailhook_batch *batch, struct mail_user *user);
+void mailhook_batch_add(struct mailhook_batch *batch,
+			const struct mse_event *event);
+/* Appends, counts what was lost, frees. */
+void mailhook_batch_send(struct mailhook_batch *batch);
+int64_t mailhook_now(void);
+bool mailhook_name_listed(char *const *names, const char *name);
+
+/* mailhook-mailbox.c */
+
+struct mailhook_mailbox {
+	union mailbox_module_context module_ctx;
+	const char *guid; /* once it has been asked for */
+};
+
+struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
+void mailhook_mailbox_allocated(struct mailbox *box);
+/* NULL if it has none or cannot tell. */
+const char *mailhook_mailbox_guid(struct mailbox *box);
+
+/* mailhook-transaction.c */
+
+struct mailhook_transaction;
+
+void mailhook_transaction_hook(struct mailbox_vfuncs *v);
+/* NULL if nothing of this transaction can be of interest. Nothing is
+   allocated in that case. */
+struct mailhook_transaction *
+mailhook_transaction_get(struct mailbox_transaction_context *t);
+bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
+				mse_event_types_t types);
+void mailhook_transaction_expunge(struct mailhook_transaction *mt,
+				  struct mail *mail);
+
+/* A mail's flags and keywords (sorted, space-separated) at one moment. */
+struct mailhook_state {
+	enum mail_flags flags;
+	const char *keywords;
+};
+/* Before: data stack, like what it returns. */
+void mailhook_state_get(struct mail *mail, struct mailhook_state *state_r);
+void mailhook_transaction_flags(struct mailhook_transaction *mt,
+				struct mail *mail,
+				const struct mailhook_state *before);
+
+/* mailhook-mail.c */
+
+void mailhook_mail_allocated(struct mail *mail);
+
+/* mailhook-report.c: what a committed transaction noted, as records. */
+
+struct mailhook_save {
+	enum mse_event_type type;
+	bool used;
+	bool size_known;
+	uint64_t size;
+	const char *flag_names; /* NULL if none */
+	const char *cause;
+	const char *source_uri; /* NULL unless copied */
+};
+
+struct mailhook_flag_change {
+	uint32_t uid;
+	struct mailhook_state before, after;
+};
+
+struct mailhook_transaction {
+	union mailbox_transaction_module_context module_ctx;
+	pool_t pool;
+	struct mail_user *user;
+	mse_event_types_t wants;
+	bool flag_events_full;
+	bool expunges_expire;
+	bool moved_away;  /* the source of a MOVE */
+	bool has_id;
+	char id[MSE_UUID_SIZE];
+	const char *expunge_cause, *flags_cause;
+	ARRAY(struct mailhook_save) saves; /* by order of append */
+	ARRAY_TYPE(seq_range) expunged, expired;
+	ARRAY(struct mailhook_flag_change) changes; /* by uid */
+};
+
+void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
+		     const struct mail_transaction_commit_changes *changes);
+
+#endif

@@ -1,0 +1,364 @@
+/*
+ * A committed transaction's notes as records, in one append: saves in UID
+ * order, then flags (cleared, trashed, read, set), then expunges. Invariant:
+ * called after the commit; reads the index afresh, because the mailbox's own
+ * view is still the one from before.
+ */
+
+#include "lib.h"
+#include "array.h"
+#include "imap-util.h"
+#include "str.h"
+#include "mail-index-private.h"
+#include "mail-index-modseq.h"
+#include "mailhook-plugin.h"
+
+/* Flags of one kind that changed alike, and for which mails. */
+struct mailhook_group {
+	enum mse_event_type type;
+	const char *flag_names; /* "" for MessageRead and MessageTrash */
+	ARRAY_TYPE(seq_range) uids;
+};
+
+struct mailhook_report_context {
+	struct mailhook_transaction *mt;
+	struct mailbox *box;
+	struct mailhook_place place;
+	struct mailhook_batch batch;
+	struct mail_index_view *view; /* NULL if the index cannot be read */
+	int64_t now;
+	ARRAY(struct mailhook_group) groups;
+};
+
+struct mailhook_saved {
+	uint32_t uid;
+	const struct mailhook_save *save;
+};
+
+static void mailhook_report_modseq(struct mailhook_report_context *ctx,
+				   struct mse_event *event, uint32_t uid)
+{
+	uint32_t seq;
+	uint64_t modseq;
+
+	if (ctx->view == NULL || !mail_index_lookup_seq(ctx->view, uid, &seq))
+		return;
+	modseq = mail_index_modseq_lookup(ctx->view, seq);
+	if (modseq > 0)
+		mse_event_set_number(event, MSE_PARAM_MODSEQ, modseq);
+}
+
+static void mailhook_report_event(struct mailhook_report_context *ctx,
+				  struct mse_event *event,
+				  enum mse_event_type type, uint32_t uid,
+				  const char *cause)
+{
+	const struct mail_index_header *hdr;
+
+	mailhook_event_init(event, type, &ctx->place, ctx->now);
+	mse_event_set_string(event, MSE_PARAM_URI,
+			     mailhook_place_url(&ctx->place, uid));
+	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID,
+			     mailhook_place_url(&ctx->place, 0));
+	mse_event_set_string(event, MSE_PARAM_CAUSE, cause);
+	mse_event_set_string(event, MSE_PARAM_TRANSACTION, ctx->mt->id);
+	if (ctx->view == NULL)
+		return;
+	hdr = mail_index_get_header(ctx->view);
+	mse_event_set_number(event, MSE_PARAM_UIDNEXT, hdr->next_uid);
+	mse_event_set_number(event, MSE_PARAM_MESSAGES, hdr->messages_count);
+}
+
+static void mailhook_report_save(struct mailhook_report_context *ctx,
+				 const struct mailhook_saved *saved)
+{
+	const struct mailhook_save *save = saved->save;
+	struct mse_event event;
+
+	mailhook_report_event(ctx, &event, save->type, saved->uid,
+			      save->cause);
+	mse_event_set_string(&event, MSE_PARAM_FLAG_NAMES, save->flag_names);
+	mse_event_set_string(&event, MSE_PARAM_SOURCE_URI, save->source_uri);
+	if (save->size_known)
+		mse_event_set_number(&event, MSE_PARAM_MESSAGE_SIZE,
+				     save->size);
+	if (saved->uid != 0)
+		mailhook_report_modseq(ctx, &event, saved->uid);
+	mailhook_batch_add(&ctx->batch, &event);
+}
+
+static int mailhook_saved_cmp(const struct mailhook_saved *a,
+			      const struct mailhook_saved *b)
+{
+	return a->uid < b->uid ? -1 : (a->uid > b->uid ? 1 : 0);
+}
+
+static void
+mailhook_report_saves(struct mailhook_report_context *ctx,
+		      const struct mail_transaction_commit_changes *changes)
+{
+	ARRAY(struct mailhook_saved) sorted;
+	struct mailhook_saved saved, *each;
+	struct seq_range_iter iter;
+	unsigned int i, count = array_count(&ctx->mt->saves);
+
+	if (count == 0)
+		return;
+	t_array_init(&sorted, count);
+	seq_range_array_iter_init(&iter, &changes->saved_uids);
+	for (i = 0; i < count; i++) {
+		saved.save = array_idx(&ctx->mt->saves, i);
+		if (!saved.save->used)
+			continue;
+		/* In append order. Empty if the backend gives no UIDs. */
+		if (!seq_range_array_iter_nth(&iter, i, &saved.uid))
+			saved.uid = 0;
+		array_push_back(&sorted, &saved);
+	}
+	array_sort(&sorted, mailhook_saved_cmp);
+	array_foreach_modifiable(&sorted, each) T_BEGIN {
+		mailhook_report_save(ctx, each);
+	} T_END;
+}
+
+/* Flags */
+
+static void mailhook_group_add(struct mailhook_report_context *ctx,
+			       enum mse_event_type type,
+			       const char *flag_names, uint32_t uid)
+{
+	struct mailhook_group *group, new_group;
+
+	if ((ctx->mt->wants & MSE_EVENT_BIT(type)) == 0)
+		return;
+	array_foreach_modifiable(&ctx->groups, group) {
+		if (group->type == type &&
+		    strcmp(group->flag_names, flag_names) == 0) {
+			seq_range_array_add(&group->uids, uid);
+			return;
+		}
+	}
+	i_zero(&new_group);
+	new_group.type = type;
+	new_group.flag_names = p_strdup(ctx->mt->pool, flag_names);
+	p_array_init(&new_group.uids, ctx->mt->pool, 4);
+	seq_range_array_add(&new_group.uids, uid);
+	array_push_back(&ctx->groups, &new_group);
+}
+
+/* Flags of `a` that `b` has not, as names ("" if none). */
+static const char *mailhook_names_only_in(const struct mailhook_state *a,
+					  const struct mailhook_state *b,
+					  enum mail_flags leave_out)
+{
+	const char *const *ours = t_strsplit_spaces(a->keywords, " ");
+	const char *const *theirs = t_strsplit_spaces(b->keywords, " ");
+	ARRAY_TYPE(const_string) keywords;
+	string_t *names = t_str_new(64);
+
+	t_array_init(&keywords, 8);
+	for (; *ours != NULL; ours++) {
+		if (!str_array_find(theirs, *ours))
+			array_push_back(&keywords, ours);
+	}
+	array_append_zero(&keywords);
+	imap_write_flags(names, a->flags & ~b->flags & ~leave_out,
+			 array_front(&keywords));
+	return str_c(names);
+}
+
+static void mailhook_group_change(struct mailhook_report_context *ctx,
+				  const struct mailhook_flag_change *change)
+{
+	enum mail_flags set = change->after.flags & ~change->before.flags;
+	enum mail_flags simple = 0;
+	const char *names;
+
+	if (!ctx->mt->flag_events_full) {
+		simple = MAIL_DELETED;
+		/* POP3 knows no read messages (RFC 5423 section 4.2). */
+		if (ctx->mt->flags_cause == NULL ||
+		    strcmp(ctx->mt->flags_cause, "pop3") != 0)
+			simple |= MAIL_SEEN;
+	}
+	names = mailhook_names_only_in(&change->before, &change->after, 0);
+	if (*names != '\0')
+		mailhook_group_add(ctx, MSE_EVENT_FLAGS_CLEAR, names,
+				   change->uid);
+	if ((set & simple & MAIL_DELETED) != 0)
+		mailhook_group_add(ctx, MSE_EVENT_MESSAGE_TRASH, "",
+				   change->uid);
+	if ((set & simple & MAIL_SEEN) != 0)
+		mailhook_group_add(ctx, MSE_EVENT_MESSAGE_READ, "",
+				   change->uid);
+	names = mailhook_names_only_in(&change->after, &change->before, simple);
+	if (*names != '\0')
+		mailhook_group_add(ctx, MSE_EVENT_FLAGS_SET, names,
+				   change->uid);
+}
+
+static uint32_t mailhook_single_uid(const ARRAY_TYPE(seq_range) *uids)
+{
+	const struct seq_range *range;
+
+	if (array_count(uids) != 1)
+		return 0;
+	range = array_front(uids);
+	return range->seq1 == range->seq2 ? range->seq1 : 0;
+}
+
+static const char *mailhook_uidset(const ARRAY_TYPE(seq_range) *uids)
+{
+	string_t *set = t_str_new(64);
+
+	imap_write_seq_range(set, uids);
+	return str_c(set);
+}
+
+static void mailhook_report_group(struct mailhook_report_context *ctx,
+				  const struct mailhook_group *group)
+{
+	struct mse_event event;
+	uint32_t uid = mailhook_single_uid(&group->uids);
+
+	mailhook_report_event(ctx, &event, group->type, 0,
+			      ctx->mt->flags_cause);
+	mse_event_set_string(&event, MSE_PARAM_UIDSET,
+			     mailhook_uidset(&group->uids));
+	if (*group->flag_names != '\0')
+		mse_event_set_string(&event, MSE_PARAM_FLAG_NAMES,
+				     group->flag_names);
+	if (uid != 0)
+		mailhook_report_modseq(ctx, &event, uid);
+	mailhook_batch_add(&ctx->batch, &event);
+}
+
+/* A STORE UNCHANGEDSINCE may have left some mails alone, without saying
+   which: the index tells whether this one is now as it should be. */
+static bool mailhook_change_holds(struct mailhook_report_context *ctx,
+				  const struct mailhook_flag_change *change)
+{
+	const struct mail_index_record *rec;
+	uint32_t seq;
+
+	if (ctx->view == NULL ||
+	    !mail_index_lookup_seq(ctx->view, change->uid, &seq))
+		return FALSE;
+	rec = mail_index_lookup(ctx->view, seq);
+	return (rec->flags & MAIL_FLAGS_NONRECENT) == change->after.flags;
+}
+
+static void
+mailhook_report_flags(struct mailhook_report_context *ctx,
+		      const struct mail_transaction_commit_changes *changes)
+{
+	static const enum mse_event_type order[] = {
+		MSE_EVENT_FLAGS_CLEAR, MSE_EVENT_MESSAGE_TRASH,
+		MSE_EVENT_MESSAGE_READ, MSE_EVENT_FLAGS_SET
+	};
+	const struct mailhook_flag_change *change;
+	const struct mailhook_group *group;
+	unsigned int i;
+
+	if (array_count(&ctx->mt->changes) == 0)
+		return;
+	array_foreach(&ctx->mt->changes, change) T_BEGIN {
+		if (changes->ignored_modseq_changes == 0 ||
+		    mailhook_change_holds(ctx, change))
+			mailhook_group_change(ctx, change);
+	} T_END;
+	for (i = 0; i < N_ELEMENTS(order); i++) {
+		array_foreach(&ctx->groups, group) T_BEGIN {
+			if (group->type == order[i])
+				mailhook_report_group(ctx, group);
+		} T_END;
+	}
+}
+
+/* Expunges */
+
+/* How many of these the index still counts: an expunge is only asked for at
+   commit, the next sync does it. */
+static uint32_t mailhook_still_there(struct mail_index_view *view,
+				     const ARRAY_TYPE(seq_range) *uids)
+{
+	const struct seq_range *range;
+	uint32_t first, last, count = 0;
+
+	array_foreach(uids, range) {
+		if (mail_index_lookup_seq_range(view, range->seq1, range->seq2,
+						&first, &last))
+			count += last - first + 1;
+	}
+	return count;
+}
+
+static uint32_t mailhook_messages_left(struct mailhook_report_context *ctx)
+{
+	uint32_t messages = mail_index_get_header(ctx->view)->messages_count;
+	uint32_t going;
+
+	going = mailhook_still_there(ctx->view, &ctx->mt->expunged) +
+		mailhook_still_there(ctx->view, &ctx->mt->expired);
+	return messages > going ? messages - going : 0;
+}
+
+static void mailhook_report_expunge(struct mailhook_report_context *ctx,
+				    enum mse_event_type type,
+				    const ARRAY_TYPE(seq_range) *uids)
+{
+	struct mse_event event;
+
+	if (array_count(uids) == 0 ||
+	    (ctx->mt->wants & MSE_EVENT_BIT(type)) == 0)
+		return;
+	mailhook_report_event(ctx, &event, type, 0, ctx->mt->expunge_cause);
+	mse_event_set_string(&event, MSE_PARAM_UIDSET, mailhook_uidset(uids));
+	/* No modseq: it rises only at that sync. */
+	if (ctx->view != NULL)
+		mse_event_set_number(&event, MSE_PARAM_MESSAGES,
+				     mailhook_messages_left(ctx));
+	mailhook_batch_add(&ctx->batch, &event);
+}
+
+static void
+mailhook_report_look(struct mailhook_report_context *ctx,
+		     const struct mail_transaction_commit_changes *changes)
+{
+	if (ctx->box->index != NULL &&
+	    mail_index_refresh(ctx->box->index) == 0) {
+		ctx->view = mail_index_view_open(ctx->box->index);
+		ctx->place.uidvalidity =
+			mail_index_get_header(ctx->view)->uid_validity;
+	}
+	if (changes->uid_validity != 0)
+		ctx->place.uidvalidity = changes->uid_validity;
+	ctx->place.guid = mailhook_mailbox_guid(ctx->box);
+}
+
+void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
+		     const struct mail_transaction_commit_changes *changes)
+{
+	struct mailhook_report_context ctx;
+
+	if (array_count(&mt->saves) == 0 && array_count(&mt->changes) == 0 &&
+	    array_count(&mt->expunged) == 0 && array_count(&mt->expired) == 0)
+		return;
+	i_zero(&ctx);
+	ctx.mt = mt;
+	ctx.box = box;
+	ctx.now = mailhook_now();
+	p_array_init(&ctx.groups, mt->pool, 4);
+	mailhook_place_init(&ctx.place, box);
+	mailhook_report_look(&ctx, changes);
+	mailhook_batch_init(&ctx.batch, mt->user);
+
+	mailhook_report_saves(&ctx, changes);
+	mailhook_report_flags(&ctx, changes);
+	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPUNGE, &mt->expunged);
+	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPIRE, &mt->expired);
+
+	mailhook_batch_send(&ctx.batch);
+	if (ctx.view != NULL)
+		mail_index_view_close(&ctx.view);
+}

@@ -1,0 +1,444 @@
+/*
+ * What one transaction does, noted while it runs and reported when it has
+ * committed; a rollback forgets it. Invariants: nothing is allocated before
+ * the first operation that someone may want; what is wanted is decided then,
+ * once. A save is known by its place among the transaction's appends, never
+ * by counting calls: a copy that failed on quota may be committed all the
+ * same, and a cancelled save's place is used again.
+ */
+
+#include "lib.h"
+#include "array.h"
+#include "bsearch-insert-pos.h"
+#include "lib-event.h"
+#include "imap-util.h"
+#include "str.h"
+#include "mail-index-private.h"
+#include "mail-index-transaction-private.h"
+#include "mailhook-plugin.h"
+
+#define MAILHOOK_TRANSACTION_CONTEXT(obj) \
+	MODULE_CONTEXT(obj, mailhook_transaction_module)
+/* The index can hold more; beyond it something is wrong. */
+#define MAILHOOK_SAVES_MAX 1000000
+
+static MODULE_CONTEXT_DEFINE_INIT(mailhook_transaction_module,
+				  &mail_storage_module_register);
+
+#define MAILHOOK_SAVE_TYPES \
+	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW) | \
+	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_APPEND))
+#define MAILHOOK_TRANSACTION_TYPES \
+	(mse_event_group_types("message") | mse_event_group_types("flags"))
+
+static struct mailhook_transaction *
+mailhook_transaction_new(struct mailbox_transaction_context *t,
+			 const struct mse_interest *interest,
+			 mse_event_types_t wants)
+{
+	struct mailhook_transaction *mt;
+	struct mail_user *user = t->box->storage->user;
+	pool_t pool = pool_alloconly_create("mailhook transaction", 1024);
+
+	mt = p_new(pool, struct mailhook_transaction, 1);
+	mt->pool = pool;
+	mt->user = user;
+	mt->wants = wants;
+	mt->flag_events_full = interest->flag_events_full;
+	mt->expunges_expire = mailhook_name_listed(interest->expire_services,
+						   user->service);
+	p_array_init(&mt->saves, pool, 4);
+	p_array_init(&mt->expunged, pool, 4);
+	p_array_init(&mt->expired, pool, 4);
+	p_array_init(&mt->changes, pool, 4);
+	MODULE_CONTEXT_SET(t, mailhook_transaction_module, mt);
+	return mt;
+}
+
+struct mailhook_transaction *
+mailhook_transaction_get(struct mailbox_transaction_context *t)
+{
+	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_user *muser;
+	const struct mse_interest *interest;
+	struct mailhook_place place;
+	mse_event_types_t wants;
+
+	if (mt != NULL)
+		return mt;
+	if ((t->flags & (MAILBOX_TRANSACTION_FLAG_SYNC |
+			 MAILBOX_TRANSACTION_FLAG_NO_NOTIFY)) != 0 ||
+	    mailhook_mailbox_get(t->box) == NULL)
+		return NULL;
+	muser = mailhook_user_get(t->box->storage->user);
+	if (muser == NULL)
+		return NULL;
+	interest = mse_appender_interest(muser->appender);
+	if ((interest->types & MAILHOOK_TRANSACTION_TYPES) == 0)
+		return NULL;
+	mailhook_place_init(&place, t->box);
+	wants = mailhook_place_wants(interest, &place, NULL) &
+		MAILHOOK_TRANSACTION_TYPES;
+	if (wants == 0)
+		return NULL;
+	return mailhook_transaction_new(t, interest, wants);
+}
+
+bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
+				mse_event_types_t types)
+{
+	return (mt->wants & types) != 0;
+}
+
+static void mailhook_transaction_free(struct mailhook_transaction *mt)
+{
+	pool_unref(&mt->pool);
+}
+
+static void mailhook_transaction_make_id(struct mailhook_transaction *mt)
+{
+	if (mt->has_id)
+		return;
+	mse_uuid_make(mailhook_now(), mt->id);
+	mt->has_id = TRUE;
+}
+
+/* A hint only: the command's event may be gone already (data stack). */
+static const char *mailhook_reason(struct mailbox *box)
+{
+	struct event *event = event_get_global();
+	const char *reason;
+
+	reason = event_find_field_recursive_str(event != NULL ? event :
+						box->event, EVENT_REASON_CODE);
+	return reason != NULL ? reason : "";
+}
+
+static bool mailhook_service_is(const struct mail_user *user, const char *name)
+{
+	return user->service != NULL && strcmp(user->service, name) == 0;
+}
+
+/* Saves */
+
+static bool mailhook_is_delivery(const struct mailbox *box)
+{
+	const struct mail_user *user = box->storage->user;
+
+	/* Sieve opens mailboxes so in other services too. */
+	return (box->flags & MAILBOX_FLAG_POST_SESSION) != 0 &&
+		(mailhook_service_is(user, "lmtp") ||
+		 mailhook_service_is(user, "lda"));
+}
+
+static const char *mailhook_save_cause(const struct mail_save_context *ctx)
+{
+	struct mailbox_transaction_context *t = ctx->transaction;
+	bool sieve = t->reason != NULL &&
+		strncmp(t->reason, "act_store", 9) == 0;
+
+	if (sieve)
+		return "sieve";
+	if (mailhook_is_delivery(t->box))
+		return "delivery";
+	if (strstr(mailhook_reason(t->box), "lazy_expunge:") != NULL)
+		return "lazy_expunge";
+	if (ctx->moving)
+		return "move";
+	if (ctx->copying_or_moving && !ctx->saving)
+		return "copy";
+	return "append";
+}
+
+static const char *mailhook_flag_names(pool_t pool, struct mail *mail)
+{
+	const char *const *keywords = mail_get_keywords(mail);
+	enum mail_flags flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
+	string_t *names = t_str_new(64);
+
+	imap_write_flags(names, flags, keywords);
+	return str_len(names) == 0 ? NULL : p_strdup(pool, str_c(names));
+}
+
+static const char *mailhook_source_uri(pool_t pool, struct mail *mail)
+{
+	struct mailhook_place place;
+
+	mailhook_place_init(&place, mail->box);
+	if (mail->box->view != NULL)
+		place.uidvalidity =
+			mail_index_get_header(mail->box->view)->uid_validity;
+	return p_strdup(pool, mailhook_place_url(&place, mail->uid));
+}
+
+/* Its place among this transaction's appends. FALSE if the backend gave the
+   mail none (it then has no UID to report either). */
+static bool mailhook_save_idx(const struct mail_save_context *ctx,
+			      const struct mail *mail, unsigned int *idx_r)
+{
+	const struct mail_index_transaction *itrans = ctx->transaction->itrans;
+
+	if (itrans == NULL || itrans->first_new_seq == 0 ||
+	    mail->seq < itrans->first_new_seq ||
+	    mail->seq - itrans->first_new_seq >= MAILHOOK_SAVES_MAX)
+		return FALSE;
+	*idx_r = mail->seq - itrans->first_new_seq;
+	return TRUE;
+}
+
+static void mailhook_note_save(struct mailhook_transaction *mt,
+			       struct mail_save_context *ctx,
+			       struct mail *mail, struct mail *src)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct mailhook_save save;
+	unsigned int idx;
+	uoff_t size;
+
+	if (!mailhook_save_idx(ctx, mail, &idx))
+		return;
+	i_zero(&save);
+	save.type = mailhook_is_delivery(box) ? MSE_EVENT_MESSAGE_NEW :
+		MSE_EVENT_MESSAGE_APPEND;
+	if (!mailhook_transaction_wants(mt, MSE_EVENT_BIT(save.type)))
+		return;
+	save.used = TRUE;
+	mail_storage_last_error_push(box->storage);
+	save.size_known = mail_get_virtual_size(mail, &size) == 0;
+	if (save.size_known)
+		save.size = size;
+	save.flag_names = mailhook_flag_names(mt->pool, mail);
+	save.cause = p_strdup(mt->pool, mailhook_save_cause(ctx));
+	/* A second LMTP recipient's mail comes from the first one's INBOX:
+	   a save, and nobody's business. */
+	if (src != NULL && !ctx->saving)
+		save.source_uri = mailhook_source_uri(mt->pool, src);
+	mail_storage_last_error_pop(box->storage);
+	array_idx_set(&mt->saves, idx, &save);
+	/* UIDs by the commit, not by some later sync. */
+	ctx->transaction->flags |= MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS;
+}
+
+static int mailhook_save_finish(struct mail_save_context *ctx)
+{
+	struct mailhook_mailbox *mbox =
+		mailhook_mailbox_get(ctx->transaction->box);
+	/* Within a copy it is the copy that tells. */
+	struct mail *mail = ctx->copying_via_save ? NULL : ctx->dest_mail;
+	struct mailhook_transaction *mt;
+
+	if (mbox->module_ctx.super.save_finish(ctx) < 0)
+		return -1;
+	if (mail == NULL)
+		return 0;
+	mt = mailhook_transaction_get(ctx->transaction);
+	if (mt != NULL && mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
+	T_BEGIN {
+		mailhook_note_save(mt, ctx, mail, NULL);
+	} T_END;
+	return 0;
+}
+
+/* The mail's own transaction expunges it next: give that the same id. */
+static void mailhook_note_move(struct mailhook_transaction *dest,
+			       struct mail *src)
+{
+	struct mailhook_transaction *mt =
+		mailhook_transaction_get(src->transaction);
+
+	if (mt == NULL)
+		return;
+	mt->moved_away = TRUE;
+	if (mt->has_id || dest == NULL) {
+		mailhook_transaction_make_id(mt);
+		return;
+	}
+	mailhook_transaction_make_id(dest);
+	memcpy(mt->id, dest->id, sizeof(mt->id));
+	mt->has_id = TRUE;
+}
+
+static int mailhook_copy(struct mail_save_context *ctx, struct mail *src)
+{
+	struct mailhook_mailbox *mbox =
+		mailhook_mailbox_get(ctx->transaction->box);
+	struct mailhook_transaction *mt;
+	bool moving = ctx->moving;
+
+	if (mbox->module_ctx.super.copy(ctx, src) < 0)
+		return -1;
+	mt = mailhook_transaction_get(ctx->transaction);
+	T_BEGIN {
+		if (mt != NULL && ctx->dest_mail != NULL &&
+		    mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
+			mailhook_note_save(mt, ctx, ctx->dest_mail, src);
+		if (moving)
+			mailhook_note_move(mt, src);
+	} T_END;
+	return 0;
+}
+
+/* Expunges and flags */
+
+static const char *
+mailhook_expunge_cause(const struct mailhook_transaction *mt, struct mail *mail)
+{
+	const struct mail_private *pmail = (const struct mail_private *)mail;
+	const char *reason;
+
+	if (pmail->autoexpunged)
+		return "autoexpunge";
+	reason = mailhook_reason(mail->box);
+	if (strstr(reason, "lazy_expunge:") != NULL)
+		return "lazy_expunge";
+	if (mt->moved_away)
+		return "move";
+	if (mailhook_service_is(mt->user, "pop3"))
+		return "pop3";
+	return strstr(reason, "imap:cmd_close") != NULL ? "close" : "expunge";
+}
+
+void mailhook_transaction_expunge(struct mailhook_transaction *mt,
+				  struct mail *mail)
+{
+	const struct mail_private *pmail = (const struct mail_private *)mail;
+	bool expire = pmail->autoexpunged || mt->expunges_expire;
+
+	if (mt->expunge_cause == NULL) T_BEGIN {
+		mt->expunge_cause = mailhook_expunge_cause(mt, mail);
+	} T_END;
+	seq_range_array_add(expire ? &mt->expired : &mt->expunged, mail->uid);
+}
+
+static int mailhook_name_cmp(const char *const *a, const char *const *b)
+{
+	return strcmp(*a, *b);
+}
+
+void mailhook_state_get(struct mail *mail, struct mailhook_state *state_r)
+{
+	const char *const *keywords = mail_get_keywords(mail);
+	ARRAY_TYPE(const_string) sorted;
+
+	state_r->flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
+	state_r->keywords = "";
+	if (keywords == NULL || keywords[0] == NULL)
+		return;
+	t_array_init(&sorted, 8);
+	for (; *keywords != NULL; keywords++)
+		array_push_back(&sorted, keywords);
+	array_sort(&sorted, mailhook_name_cmp);
+	array_append_zero(&sorted);
+	state_r->keywords = t_strarray_join(array_front(&sorted), " ");
+}
+
+static int mailhook_change_cmp(const uint32_t *uid,
+			       const struct mailhook_flag_change *change)
+{
+	return *uid < change->uid ? -1 : (*uid > change->uid ? 1 : 0);
+}
+
+/* Most mails of a transaction have the same keywords: keep them once. */
+static const char *mailhook_keep(struct mailhook_transaction *mt,
+				 unsigned int idx, const char *keywords)
+{
+	const struct mailhook_flag_change *near;
+
+	if (*keywords == '\0')
+		return "";
+	if (idx > 0) {
+		near = array_idx(&mt->changes, idx - 1);
+		if (strcmp(near->before.keywords, keywords) == 0)
+			return near->before.keywords;
+		if (strcmp(near->after.keywords, keywords) == 0)
+			return near->after.keywords;
+	}
+	return p_strdup(mt->pool, keywords);
+}
+
+static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
+					struct mail *mail)
+{
+	const char *reason = mailhook_reason(mail->box);
+
+	if (mailhook_service_is(mt->user, "pop3"))
+		return "pop3";
+	return strstr(reason, "imap:cmd_fetch") != NULL ||
+		strstr(reason, "imap:fetch") != NULL ? "fetch" : "store";
+}
+
+/* The first state before and the last one after: a flag set and cleared
+   again within one transaction did not change. */
+void mailhook_transaction_flags(struct mailhook_transaction *mt,
+				struct mail *mail,
+				const struct mailhook_state *before)
+{
+	struct mailhook_state after;
+	struct mailhook_flag_change change, *old;
+	unsigned int idx;
+
+	mailhook_state_get(mail, &after);
+	if (after.flags == before->flags &&
+	    strcmp(after.keywords, before->keywords) == 0)
+		return;
+	if (mt->flags_cause == NULL)
+		mt->flags_cause = mailhook_flags_cause(mt, mail);
+	if (array_bsearch_insert_pos(&mt->changes, &mail->uid,
+				     mailhook_change_cmp, &idx)) {
+		old = array_idx_modifiable(&mt->changes, idx);
+		old->after.flags = after.flags;
+		old->after.keywords = mailhook_keep(mt, idx, after.keywords);
+		return;
+	}
+	i_zero(&change);
+	change.uid = mail->uid;
+	change.before.flags = before->flags;
+	change.before.keywords = mailhook_keep(mt, idx, before->keywords);
+	change.after.flags = after.flags;
+	change.after.keywords = mailhook_keep(mt, idx, after.keywords);
+	array_insert(&mt->changes, idx, &change, 1);
+}
+
+/* The end */
+
+static int
+mailhook_transaction_commit(struct mailbox_transaction_context *t,
+			    struct mail_transaction_commit_changes *changes_r)
+{
+	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailbox *box = t->box;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	int ret;
+
+	/* t is freed in here. */
+	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
+	if (mt == NULL)
+		return ret;
+	if (ret == 0) T_BEGIN {
+		mailhook_transaction_make_id(mt);
+		mail_storage_last_error_push(box->storage);
+		mailhook_report(mt, box, changes_r);
+		mail_storage_last_error_pop(box->storage);
+	} T_END;
+	mailhook_transaction_free(mt);
+	return ret;
+}
+
+static void
+mailhook_transaction_rollback(struct mailbox_transaction_context *t)
+{
+	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(t->box);
+
+	mbox->module_ctx.super.transaction_rollback(t);
+	if (mt != NULL)
+		mailhook_transaction_free(mt);
+}
+
+void mailhook_transaction_hook(struct mailbox_vfuncs *v)
+{
+	v->save_finish = mailhook_save_finish;
+	v->copy = mailhook_copy;
+	v->transaction_commit = mailhook_transaction_commit;
+	v->transaction_rollback = mailhook_transaction_rollback;
+}
