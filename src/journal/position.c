@@ -93,6 +93,8 @@ int mse_jfile_last_record(const struct mse_jfile *file, uint64_t limit,
 static void file_start(const struct mse_jfile *file,
 		       struct mse_position *position_r)
 {
+	/* Padding too, so that positions may be compared as bytes. */
+	memset(position_r, 0, sizeof(*position_r));
 	memcpy(position_r->file, file->info.uuid, MSE_UUID_SIZE);
 	memcpy(position_r->id, file->info.uuid, MSE_UUID_SIZE);
 	position_r->offset = file->header_end;
