@@ -36,9 +36,10 @@ class Configuration:
         self.endpoints = {}
         self.settings = {"server_name": '"mail.example.org"'}
 
-    def add(self, name, events=STORE_EVENTS, secrets=1, url=None, **keys):
+    def add(self, name, events=STORE_EVENTS, secrets=1, url=None, path=None,
+            **keys):
         """A new endpoint with a path of its own; returns the path."""
-        path = f"/{name}-{next(_path)}"
+        path = path or f"/{name}-{next(_path)}"
         self.receiver.secrets[path] = [new_secret() for _ in range(secrets)]
         self.endpoints[name] = {
             "url": f'"{url or self.receiver.url(path)}"',
@@ -77,7 +78,7 @@ def receiver():
 def shared(receiver):
     """(Configuration, path) of the session's Dovecot."""
     configuration = Configuration(receiver)
-    path = configuration.add("all")
+    path = configuration.add("all", path="/all")
     with Dovecot(config=configuration.text()) as dovecot:
         configuration.dovecot = dovecot
         yield configuration, path

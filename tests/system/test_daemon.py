@@ -1,0 +1,381 @@
+"""The daemon's life beside the mail server: stopped, killed, doubled,
+misconfigured, its files damaged. Each test has a server of its own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import build
+from harness.clients import message
+from harness.expect import Mail, encode_user
+from harness.receiver import Answer
+from test_delivery import in_order, uid
+
+MAIL = message()
+USERS = [f"load{n}@example.org" for n in range(4)]
+RS = b"\x1e"
+
+
+def records(dovecot, name="journal"):
+    """The journal as any RFC 7464 reader sees it, header left out."""
+    text = (dovecot.state / name).read_bytes()
+    parsed = [json.loads(one) for one in text.split(RS) if one.strip()]
+    assert parsed[0]["type"] == "vnd.mailhook.journal"
+    return parsed[1:]
+
+
+def deliver(dovecot, count, users=USERS):
+    with dovecot.lmtp() as lmtp:
+        for _ in range(count):
+            for user in users:
+                lmtp.deliver(MAIL, user)
+
+
+def all_came(receiver, path, each, users=USERS):
+    """Every uid of every user was answered."""
+    want = {(encode_user(user), n) for user in users
+            for n in range(1, each + 1)}
+    receiver.wait(lambda: want <= {
+        (r.owner, uid(r)) for r in receiver.answered(path)
+        if r.type == "MessageNew"}, what=f"{len(want)} deliveries")
+
+
+def same_forever(requests):
+    """An event's id, number and bytes never change, and no two share one."""
+    by_id, by_number = {}, {}
+    for request in requests:
+        number = (request.event["stream"], request.sequence)
+        seen = by_id.setdefault(request.id, (number, request.body))
+        assert seen == (number, request.body), request.id
+        if request.sequence:
+            assert by_number.setdefault(number, request.id) == request.id
+    return by_id
+
+
+def test_silent_while_the_daemon_never_ran(private):
+    dovecot, _, _ = private(daemon=None)
+    deliver(dovecot, 2)
+    with dovecot.imap(USERS[0]) as imap:
+        imap.ok("SELECT INBOX")
+        imap.ok("STORE 1 +FLAGS (\\Seen \\Deleted)")
+        imap.ok("EXPUNGE")
+        imap.ok("CREATE Box")
+    assert list(dovecot.state.iterdir()) == []
+    assert not [line for line in dovecot.log().splitlines()
+                if "mailhook" in line.replace(str(dovecot.top), "")]
+
+
+def test_nothing_unwanted_is_written(private):
+    dovecot, _, path = private(endpoint={"events": '{"MailboxCreate"}'})
+    deliver(dovecot, 1)
+    with dovecot.imap(USERS[0]) as imap:
+        imap.ok("SELECT INBOX")
+        imap.ok("STORE 1 +FLAGS (\\Seen)")
+        imap.ok("CREATE Box")
+    assert [r["type"] for r in records(dovecot)] == ["MailboxCreate"]
+
+
+def test_a_transaction_is_one_record_each_in_the_journal(private, receiver):
+    """What is on the wire is what the mail process wrote."""
+    dovecot, _, path = private()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 1)
+    by_id = {r.id: r for r in receiver.answered(path)}
+    written = records(dovecot)
+    assert {r["id"] for r in written} == set(by_id)
+    for record in written:
+        assert list(record)[:6] == \
+            ["id", "type", "time", "user", "owner", "mailbox"]
+        assert record["data"] == by_id[record["id"]].data
+
+
+def test_rights_of_the_files(private):
+    dovecot, _, _ = private()
+    deliver(dovecot, 1)
+    modes = {path.name: oct(path.stat().st_mode & 0o7777)
+             for path in dovecot.state.iterdir()}
+    assert modes.pop("interest") == "0o640"
+    assert modes.pop("journal") == "0o620"
+    assert modes.pop("presence") == "0o660"
+    modes.pop("ledger.lock", None)
+    assert modes and set(modes.values()) == {"0o600"}, modes
+
+
+def test_mail_goes_on_while_the_daemon_is_away(private, receiver):
+    dovecot, _, path = private()
+    deliver(dovecot, 2)
+    all_came(receiver, path, 2)
+    dovecot.stop_daemon()
+    deliver(dovecot, 10)
+    assert len(receiver.on(path)) == 8
+    dovecot.start_daemon()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 13)
+    requests = receiver.on(path)
+    assert set(in_order(requests).values()) == {13}
+    same_forever(requests)
+    assert not [r for r in requests if "Gap" in r.type]
+    assert sorted({r.sequence for r in requests}) == list(range(1, 53))
+
+
+@pytest.mark.parametrize("answers", ["good", "bad"])
+def test_killed_under_load_loses_nothing(private, receiver, answers):
+    dovecot, _, path = private(endpoint={
+        "retry_first": '"50ms"', "retry_max": '"200ms"'})
+    chance = random.Random(len(answers))
+    receiver.script(path, choose=lambda r: Answer(
+        500 if answers == "bad" and chance.random() < 0.3 else 204,
+        delay=0.002))
+    each = 60
+    load = threading.Thread(target=deliver, args=(dovecot, each))
+    load.start()
+    for _ in range(5):
+        time.sleep(0.1 + chance.random() * 0.3)
+        dovecot.stop_daemon(signal.SIGKILL)
+        dovecot.start_daemon(wait=False)
+    load.join()
+    dovecot.wait_daemon()
+    all_came(receiver, path, each)
+    requests = receiver.on(path)
+    assert set(in_order(receiver.answered(path)).values()) == {each}
+    assert len(same_forever(requests)) == each * len(USERS)
+    assert not [r for r in requests if "Gap" in r.type]
+    assert {r.sequence for r in requests} == \
+        set(range(1, each * len(USERS) + 1))
+
+
+def test_stopped_in_the_middle_it_leaves_cleanly(private, receiver):
+    """SIGTERM waits for what is out; the successor repeats nothing that was
+    answered."""
+    dovecot, _, path = private()
+    receiver.script(path, default=Answer(delay=0.01))
+    deliver(dovecot, 10)
+    process = dovecot.daemon_process
+    dovecot.stop_daemon()
+    assert process.returncode == 0
+    dovecot.start_daemon()
+    all_came(receiver, path, 10)
+    ids = [r.id for r in receiver.answered(path)]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_truncated_journal_skips_nothing_new(private, receiver):
+    """A power cut can take the journal's end although a cursor stood beyond
+    it. What comes after must not be taken for what was."""
+    dovecot, _, path = private()
+    deliver(dovecot, 50)
+    all_came(receiver, path, 50)
+    dovecot.stop_daemon()
+    journal = dovecot.state / "journal"
+    os.truncate(journal, journal.stat().st_size * 2 // 3)
+    dovecot.start_daemon()
+    deliver(dovecot, 5)
+    all_came(receiver, path, 55)
+    receiver.wait(lambda: [r for r in receiver.answered(path)
+                           if r.type == "vnd.mailhook.Gap"], what="a Gap")
+    ids = {}
+    for request in receiver.on(path):
+        if request.type == "MessageNew":
+            assert ids.setdefault(request.id, (request.owner, uid(request))) \
+                == (request.owner, uid(request))
+
+
+def test_foreign_bytes_are_a_gap(private, receiver):
+    dovecot, _, path = private()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 1)
+    with open(dovecot.state / "journal", "ab") as journal:
+        journal.write(b"\0" * 4096 + b"garbage\n" + RS + b'{"torn": ')
+    deliver(dovecot, 2)
+    all_came(receiver, path, 3)
+    receiver.wait(lambda: [r for r in receiver.answered(path)
+                           if r.type == "vnd.mailhook.Gap"], what="a Gap")
+    assert dovecot.daemon_process.poll() is None
+
+
+def test_a_lost_ledger_repeats_all_with_a_gap(private, receiver):
+    dovecot, _, path = private()
+    deliver(dovecot, 3)
+    all_came(receiver, path, 3)
+    before = {r.id for r in receiver.answered(path)}
+    stream = receiver.on(path)[0].event["stream"]
+    dovecot.stop_daemon()
+    for one in dovecot.state.glob("ledger.db*"):
+        one.unlink()
+    count = len(receiver.on(path))
+    dovecot.start_daemon()
+    receiver.wait(lambda: before <= {
+        r.id for r in receiver.answered(path)[count:]})
+    receiver.wait(lambda: [r for r in receiver.answered(path)[count:]
+                           if r.type == "vnd.mailhook.Gap"], what="a Gap")
+    assert receiver.on(path)[-1].event["stream"] != stream
+
+
+def test_a_corrupt_ledger_stops_nothing(private, receiver):
+    dovecot, _, path = private()
+    deliver(dovecot, 3)
+    all_came(receiver, path, 3)
+    dovecot.stop_daemon()
+    for one in dovecot.state.glob("ledger.db-*"):
+        one.unlink()
+    (dovecot.state / "ledger.db").write_bytes(b"no database" * 1000)
+    dovecot.start_daemon()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 4)
+    assert list(dovecot.state.glob("ledger.db.corrupt-*"))
+
+
+def test_rotation(private, receiver):
+    """A full journal file makes room for the next one; events on both sides
+    of the change come once and in order."""
+    dovecot, _, path = private()
+    deliver(dovecot, 3)
+    fact = json.dumps({
+        "id": "01990000-0000-7000-8000-000000000000",
+        "type": "vnd.mailhook.fact.test", "time": "2026-01-01T00:00:00.000Z",
+        "user": "filler", "owner": "filler",
+        "data": {"padding": "x" * 1000000}}).encode()
+    for _ in range(34):
+        if (dovecot.state / "journal.1").exists():
+            break
+        with open(dovecot.state / "journal", "ab", 0) as journal:
+            journal.write(RS + fact + b"\n")
+        deliver(dovecot, 1, USERS[:1])
+    deliver(dovecot, 3)
+    end = time.monotonic() + 60
+    while not (dovecot.state / "journal.1").exists():
+        assert time.monotonic() < end, "no rotation"
+        time.sleep(0.05)
+    deliver(dovecot, 3)
+    for user in USERS[1:]:
+        all_came(receiver, path, 9, [user])
+    Mail(dovecot, receiver, path, USERS[0]).mark()
+    requests = receiver.on(path)
+    in_order(requests)
+    ids = [r.id for r in requests]
+    assert len(ids) == len(set(ids))
+    assert {r.sequence for r in requests} == set(range(1, len(ids) + 1))
+    assert not [r for r in requests if "mailhook" in r.type]
+
+
+def run_daemon(dovecot, *more):
+    return subprocess.run(
+        [build.DAEMON, "--user", "dovecot", "--config",
+         dovecot.mailhook_conf, "--dir", dovecot.state, "--control",
+         str(dovecot.top / "second"), *more],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=120)
+
+
+def test_a_second_daemon_is_refused(private, receiver):
+    dovecot, _, path = private()
+    second = run_daemon(dovecot)
+    assert second.returncode != 0
+    assert second.stdout.strip()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 1)
+    assert [r.sequence for r in receiver.on(path)] == [1, 2, 3, 4]
+
+
+def test_root_is_refused(private):
+    dovecot, _, _ = private(start=False)
+    refused = subprocess.run(
+        [build.DAEMON, "--config", dovecot.mailhook_conf, "--dir",
+         dovecot.state, "--control", dovecot.top / "ctl"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert "--user" in refused.stdout
+    assert list(dovecot.state.iterdir()) == []
+
+
+@pytest.mark.parametrize("broken, line", [
+    ('server_name = "mail.example.org"\nretension = "1d"\n', 2),
+    ('endpoint x {\n  url = "ftp://nowhere"\n  secret = {"whsec_QUJDREVGR0hJ'
+     'SktMTU5PUFFSU1RVVldYWVoxMjM0NTY="}\n}\n', 2),
+    ('endpoint x {\n  url = "http://127.0.0.1:1/"\n  secret = {"whsec_"}\n'
+     '}\n', 3),
+    ('endpoint x {\n', 2),
+], ids=["key", "url", "secret", "brace"])
+def test_a_broken_configuration_is_refused_with_its_line(
+        private, receiver, broken, line):
+    dovecot, configuration, path = private()
+    good = configuration.text()
+    dovecot.configure(broken)
+    where = f"{dovecot.mailhook_conf}:{line}: "
+    refused = dovecot.ctl("reload", check=False)
+    assert refused.returncode != 0
+    assert where in refused.stdout + refused.stderr
+    # What was in force stays in force.
+    deliver(dovecot, 1)
+    all_came(receiver, path, 1)
+    dovecot.stop_daemon()
+    second = run_daemon(dovecot)
+    assert second.returncode != 0
+    assert where in second.stdout
+    dovecot.configure(good)
+    dovecot.start_daemon()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 2)
+
+
+def settled_pids(dovecot, count):
+    """Waits until exactly `count` daemons are left."""
+    end = time.monotonic() + 60
+    while True:
+        pids = dovecot.daemon_pids()
+        if len(pids) == count:
+            return pids
+        assert time.monotonic() < end, \
+            f"{len(pids)} daemons instead of {count}\n{dovecot.log()}"
+        time.sleep(0.1)
+
+
+def test_dovecot_runs_the_daemon(private, receiver):
+    dovecot, _, path = private(daemon="service")
+    [first] = settled_pids(dovecot, 1)
+    deliver(dovecot, 2)
+    all_came(receiver, path, 2)
+
+    # Killed, it comes back.
+    os.kill(first, signal.SIGKILL)
+    deliver(dovecot, 2)
+    all_came(receiver, path, 4)
+    [second] = settled_pids(dovecot, 1)
+    assert second != first
+
+    # A reload of Dovecot replaces it.
+    dovecot.doveadm("reload")
+    deliver(dovecot, 2)
+    end = time.monotonic() + 60
+    while settled_pids(dovecot, 1) == [second]:
+        assert time.monotonic() < end, "the daemon outlived the reload"
+        time.sleep(0.1)
+    deliver(dovecot, 1)
+    all_came(receiver, path, 7)
+
+    dovecot.doveadm("stop")
+    dovecot.process.wait(60)
+    settled_pids(dovecot, 0)
+    requests = receiver.on(path)
+    in_order(requests)
+    same_forever(requests)
+    assert {r.sequence for r in requests} == set(range(1, 29))
+
+
+def test_no_descriptor_or_memory_leak_worth_the_name(private, receiver):
+    """A thousand events later the daemon holds no more descriptors."""
+    dovecot, _, path = private()
+    deliver(dovecot, 5)
+    all_came(receiver, path, 5)
+    fds = f"/proc/{dovecot.daemon_process.pid}/fd"
+    before = len(os.listdir(fds))
+    deliver(dovecot, 245)
+    all_came(receiver, path, 250)
+    assert len(os.listdir(fds)) <= before + 8  # idle connections
