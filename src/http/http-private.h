@@ -1,0 +1,81 @@
+#ifndef MSE_HTTP_PRIVATE_H
+#define MSE_HTTP_PRIVATE_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "http/http.h"
+
+struct event;
+
+#define MSE_HTTP_BODY_MAX (64 * 1024)
+#define MSE_HTTP_SPARE_MAX 64
+
+/* One request with its easy handle. Lives from post() until done() returned,
+   then waits among the spare ones with its handle. */
+struct mse_http_transfer {
+	struct mse_http *http;
+	struct mse_http_transfer *prev, *next;
+	CURL *easy;
+	struct mse_request *request;
+	struct curl_slist *headers;
+	struct mse_buf body;
+	int64_t started_ms;
+	int64_t retry_after_s;
+	bool headers_done;   /* a final status line and its headers came */
+	bool finished;       /* in the done list; no longer curl's */
+	CURLcode code;
+	enum mse_outcome outcome;
+	int status;
+	char curl_text[CURL_ERROR_SIZE];
+	char text[256];
+};
+
+/* A doubly linked list with an anchor of its own. */
+struct mse_http_list {
+	struct mse_http_transfer *first, *last;
+	unsigned int count;
+};
+void mse_http_list_add(struct mse_http_list *list,
+		       struct mse_http_transfer *transfer);
+void mse_http_list_remove(struct mse_http_list *list,
+			  struct mse_http_transfer *transfer);
+
+/* When an endpoint's idle connections were last to be dropped. */
+struct mse_http_forgotten {
+	struct mse_http_forgotten *next;
+	int64_t at_ms;
+	char endpoint[];
+};
+
+struct mse_http {
+	struct mse_transport transport; /* first: the transport is the http */
+	struct event_base *base;
+	struct event *timer;   /* libcurl's */
+	struct event *wake;    /* to call done() outside post() and cancel() */
+	CURLM *multi;
+	struct mse_http_list running, finished, spare;
+	struct mse_http_forgotten *forgotten;
+};
+
+/* loop.c: libcurl's sockets and timer on libevent. */
+int mse_http_loop_init(struct mse_http *http, struct mse_error *error_r);
+void mse_http_loop_clear(struct mse_http *http);
+/* http.c: collects what libcurl finished and calls done(). */
+void mse_http_dispatch(struct mse_http *http);
+
+/* transfer.c */
+struct mse_http_transfer *mse_http_transfer_new(struct mse_http *http);
+void mse_http_transfer_free(struct mse_http_transfer *transfer);
+/* -1: a bad URL or no memory; text says which. */
+int mse_http_transfer_setup(struct mse_http_transfer *transfer,
+			    struct mse_request *request);
+int64_t mse_http_mono_ms(void);
+
+/* answer.c: what libcurl's result means. Sets outcome, status and text. */
+void mse_http_answer_decide(struct mse_http_transfer *transfer);
+/* "120" or an HTTP-date, in seconds from now; -1 if it is neither. */
+int64_t mse_http_retry_after(const char *value, int64_t now_s);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * One request as a libcurl easy handle.
+ *
+ * Invariant: everything libcurl is pointed at (headers, body, URL) lives
+ * until the handle left the multi handle; easy handles are used again, which
+ * spares their setup and buffers.
+ */
+#include "mse-config.h"
+
+#include "http/http-private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+int64_t mse_http_mono_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+struct mse_http_transfer *mse_http_transfer_new(struct mse_http *http)
+{
+	struct mse_http_transfer *transfer = calloc(1, sizeof(*transfer));
+
+	if (transfer == NULL)
+		return NULL;
+	transfer->http = http;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL) {
+		free(transfer);
+		return NULL;
+	}
+	mse_buf_init(&transfer->body, MSE_HTTP_BODY_MAX + 1);
+	return transfer;
+}
+
+void mse_http_transfer_free(struct mse_http_transfer *transfer)
+{
+	curl_easy_cleanup(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	mse_buf_clear(&transfer->body);
+	free(transfer);
+}
+
+/* A final answer's headers: its status line resets what an interim (1xx) one
+   said. */
+static size_t mse_http_header(char *data, size_t size, size_t count,
+			      void *context)
+{
+	static const char name[] = "retry-after:";
+	struct mse_http_transfer *transfer = context;
+	size_t len = size * count;
+	char value[128];
+	long status = 0;
+
+	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+		transfer->headers_done = false;
+		transfer->retry_after_s = -1;
+	} else if (len > sizeof(name) - 1 &&
+		   strncasecmp(data, name, sizeof(name) - 1) == 0) {
+		(void)snprintf(value, sizeof(value), "%.*s",
+			       (int)(len - sizeof(name) + 1),
+			       data + sizeof(name) - 1);
+		transfer->retry_after_s =
+			mse_http_retry_after(value, (int64_t)time(NULL));
+	} else if (len <= 2 && (data[0] == '\r' || data[0] == '\n')) {
+		(void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE,
+					&status);
+		transfer->headers_done = status >= 200;
+	}
+	return len;
+}
+
+/* Beyond the limit the transfer ends: who answers a webhook with more is not
+   worth the wait. The status line has been read by then. */
+static size_t mse_http_body(char *data, size_t size, size_t count,
+			    void *context)
+{
+	struct mse_http_transfer *transfer = context;
+	size_t len = size * count;
+	size_t room = MSE_HTTP_BODY_MAX - transfer->body.len;
+
+	mse_buf_append(&transfer->body, data, len < room ? len : room);
+	return len <= room ? len : 0;
+}
+
+/* libcurl's own sockets would be inherited by a child. */
+static curl_socket_t mse_http_socket(void *context, curlsocktype purpose,
+				     struct curl_sockaddr *address)
+{
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+			address->protocol);
+
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+static int mse_http_headers(struct mse_http_transfer *transfer)
+{
+	/* A receiver that does not know 100-continue would cost a second. */
+	struct curl_slist *list = curl_slist_append(NULL, "Expect:"), *more;
+	const char *const *header;
+
+	if (list == NULL)
+		return -1;
+	for (header = transfer->request->headers;
+	     header != NULL && *header != NULL; header++) {
+		more = curl_slist_append(list, *header);
+		if (more == NULL) {
+			curl_slist_free_all(list);
+			return -1;
+		}
+		list = more;
+	}
+	transfer->headers = list;
+	return 0;
+}
+
+/* A connection idle since before its endpoint was to be forgotten is older
+   than that: libcurl then makes a new one. */
+static long mse_http_max_idle(const struct mse_http *http,
+			      const char *endpoint)
+{
+	const struct mse_http_forgotten *forgotten;
+	int64_t age_s = 110;
+
+	for (forgotten = http->forgotten; forgotten != NULL;
+	     forgotten = forgotten->next) {
+		if (endpoint == NULL ||
+		    strcmp(forgotten->endpoint, endpoint) != 0)
+			continue;
+		age_s = (mse_http_mono_ms() - forgotten->at_ms) / 1000;
+	}
+	if (age_s > 110)
+		age_s = 110;
+	return age_s < 1 ? 0 : (long)age_s;
+}
+
+static void mse_http_options(struct mse_http_transfer *transfer)
+{
+	struct mse_request *request = transfer->request;
+	CURL *easy = transfer->easy;
+	long max_idle = mse_http_max_idle(transfer->http, request->endpoint);
+
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+			 (long)CURL_HTTP_VERSION_2TLS);
+	/* Nothing from the environment or ~/.netrc. */
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	if (max_idle > 0)
+		curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, max_idle);
+	else
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+			 (long)request->connect_timeout_ms);
+	if (request->ca_file != NULL)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, mse_http_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, mse_http_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, mse_http_socket);
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+			 (curl_off_t)request->body_len);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+			 request->body_len > 0 ? request->body : "");
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+int mse_http_transfer_setup(struct mse_http_transfer *transfer,
+			    struct mse_request *request)
+{
+	curl_easy_reset(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+	mse_buf_reset(&transfer->body);
+	transfer->request = request;
+	transfer->started_ms = mse_http_mono_ms();
+	transfer->retry_after_s = -1;
+	transfer->headers_done = false;
+	transfer->finished = false;
+	transfer->code = CURLE_OK;
+	transfer->outcome = MSE_OUTCOME_LOCAL;
+	transfer->status = 0;
+	transfer->curl_text[0] = '\0';
+	transfer->text[0] = '\0';
+	if (mse_http_headers(transfer) < 0) {
+		(void)snprintf(transfer->text, sizeof(transfer->text),
+			       "there is no memory for the request");
+		return -1;
+	}
+	mse_http_options(transfer);
+	if (curl_easy_setopt(transfer->easy, CURLOPT_URL,
+			     request->url) != CURLE_OK) {
+		(void)snprintf(transfer->text, sizeof(transfer->text),
+			       "libcurl does not take this URL");
+		return -1;
+	}
+	return 0;
+}
