@@ -206,7 +206,8 @@ static void sqlite_free(struct mse_ledger *ledger)
 	struct mse_sqlite *sqlite = (struct mse_sqlite *)ledger;
 	unsigned int i;
 
-	sqlite_rollback(ledger);
+	if (sqlite->db != NULL)
+		sqlite_rollback(ledger);
 	for (i = 0; i < MSE_SQLITE_CACHED; i++)
 		sqlite3_finalize(sqlite->idle[i]);
 	sqlite3_close(sqlite->db);
