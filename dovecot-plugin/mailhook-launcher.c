@@ -8,6 +8,7 @@
 
 #include "lib.h"
 #include "fd-util.h"
+#include "restrict-access.h"
 #include "master-service.h"
 #include "master-interface.h"
 
@@ -33,6 +34,8 @@ int main(int argc, char *argv[])
 	config = mailhook_env("MAILHOOK_CONFIG",
 			      MAILHOOK_SYSCONFDIR"/mailhook.conf");
 	dir = mailhook_env("MAILHOOK_DIR", MAILHOOK_STATEDIR);
+	/* The master leaves dropping root to its children. */
+	restrict_access_by_env(0, NULL);
 	master_service_init_finish(master_service);
 
 	fd_close_on_exec(MASTER_LISTEN_FD_FIRST, FALSE);
