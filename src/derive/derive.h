@@ -35,7 +35,8 @@ int mse_derive_new(const struct mse_derive_parts *parts,
 void mse_derive_free(struct mse_derive **derive);
 /* Reads what there is, appends what follows from it; commits. Returns the
    monotonic time to be called again at the latest (looking at presence). A
-   sentence in error_r (return INT64_MAX - 1) if something needs saying. */
+   sentence in error_r (return INT64_MAX - 1) if something needs saying: say
+   it and call again within two seconds. */
 int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r);
 /* Nothing waits to be committed. */
 bool mse_derive_is_idle(const struct mse_derive *derive);

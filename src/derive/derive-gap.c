@@ -1,0 +1,273 @@
+/*
+ * What derive has to tell: Gaps for all endpoints, and records that were
+ * appended behind a seal.
+ *
+ * Invariant: a Gap is one journal record with a cause of its own; nothing is
+ * put in line whose cause the journal held already when derive started.
+ */
+#include "derive/derive-private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "event/event.h"
+#include "event/imap-url.h"
+
+/* Late records in line at once; more waits for the next look. */
+#define LATE_MAX ((size_t)8 * 1024 * 1024)
+/* A torn record behind a seal may still be completed by its writer. */
+#define TORN_AFTER_MS 60000
+
+void *mse_derive_grow(void *array, size_t *size, size_t count, size_t element)
+{
+	size_t wanted = *size == 0 ? 8 : *size * 2;
+	void *bigger;
+
+	if (count < *size)
+		return array;
+	bigger = realloc(array, wanted * element);
+	if (bigger != NULL)
+		*size = wanted;
+	return bigger;
+}
+
+int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
+		       const char *reason, uint64_t lost, int64_t since_ms,
+		       int64_t until_ms)
+{
+	struct mse_derive_gap *gap;
+
+	gap = mse_derive_grow(derive->gaps, &derive->gap_size,
+			      derive->gap_count, sizeof(*gap));
+	if (gap == NULL)
+		return -1;
+	derive->gaps = gap;
+	gap += derive->gap_count++;
+	snprintf(gap->cause, sizeof(gap->cause), "%s", cause);
+	gap->reason = reason;
+	gap->lost = lost;
+	gap->since_ms = since_ms;
+	gap->until_ms = until_ms;
+	return 0;
+}
+
+void mse_derive_gap_write(const struct mse_derive *derive,
+			  const struct mse_derive_gap *gap,
+			  struct mse_buf *buf)
+{
+	struct mse_imap_url url = { .server = derive->server_name };
+	char since[MSE_TIMESTAMP_SIZE], until[MSE_TIMESTAMP_SIZE];
+	struct mse_event event;
+	struct mse_buf uri;
+
+	mse_buf_init(&uri, 4096);
+	mse_imap_url_append(&uri, &url);
+	mse_event_init(&event, MSE_EVENT_GAP, mse_clock_wall(derive->clock));
+	event.cause = gap->cause;
+	mse_event_set_string(&event, MSE_PARAM_URI, mse_buf_str(&uri));
+	mse_event_set_string(&event, MSE_PARAM_SERVICE, "mailhook");
+	mse_event_set_string(&event, MSE_PARAM_PROCESS, "mailhookd");
+	mse_event_set_number(&event, MSE_PARAM_PID, (uint64_t)getpid());
+	mse_event_set_string(&event, MSE_PARAM_SERVER_FQDN,
+			     derive->server_fqdn);
+	if (gap->lost > 0)
+		mse_event_set_number(&event, MSE_PARAM_LOST, gap->lost);
+	if (gap->since_ms > 0) {
+		mse_timestamp_format(gap->since_ms, since);
+		mse_event_set_string(&event, MSE_PARAM_SINCE, since);
+	}
+	if (gap->until_ms > 0) {
+		mse_timestamp_format(gap->until_ms, until);
+		mse_event_set_string(&event, MSE_PARAM_UNTIL, until);
+	}
+	mse_event_set_string(&event, MSE_PARAM_REASON, gap->reason);
+	mse_event_write(&event, buf);
+	buf->failed = buf->failed || mse_buf_failed(&uri);
+	mse_buf_clear(&uri);
+}
+
+struct presence_look {
+	struct mse_derive *derive;
+	bool failed;
+};
+
+static void on_loss(unsigned int slot, const struct mse_presence_slot *data,
+		    void *context)
+{
+	struct presence_look *look = context;
+	struct mse_derive *derive = look->derive;
+	char cause[MSE_DERIVE_CAUSE_SIZE];
+	int64_t since = data->lost_since_ms;
+	uint64_t *announced;
+
+	if (slot >= MSE_PRESENCE_SLOTS)
+		return;
+	announced = &derive->announced[slot];
+	/* A counter only grows: a lower one is of a new presence file. */
+	if (data->lost < *announced)
+		*announced = 0;
+	if (data->lost == *announced)
+		return;
+	snprintf(cause, sizeof(cause), "presence:%u:%" PRIu64, slot,
+		 data->lost);
+	/* The slot remembers its first loss ever; what was told is over. */
+	if (*announced > 0 && derive->announced_until[slot] > since)
+		since = derive->announced_until[slot];
+	if ((!mse_derive_seen_has(&derive->seen, cause) &&
+	     mse_derive_gap_add(derive, cause, "lost in a mail process",
+				data->lost - *announced, since,
+				data->lost_until_ms) < 0) ||
+	    mse_derive_note_announced(derive, slot, data->lost) < 0) {
+		look->failed = true;
+		return;
+	}
+	*announced = data->lost;
+	derive->announced_until[slot] = data->lost_until_ms;
+}
+
+int mse_derive_look_at_presence(struct mse_derive *derive,
+				struct mse_error *error_r)
+{
+	struct presence_look look = { .derive = derive };
+	int fd = mse_journal_presence_fd(derive->journal);
+
+	if (mse_presence_each_loss(fd, on_loss, &look) < 0)
+		return mse_error_set(error_r, "presence cannot be read: %m");
+	if (look.failed)
+		return mse_error_set(error_r, "out of memory for gaps");
+	return 0;
+}
+
+struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
+					   const char *file)
+{
+	struct mse_derive_tail *tail;
+	size_t i;
+
+	for (i = 0; i < derive->tail_count; i++) {
+		if (strcmp(derive->tails[i].file, file) == 0)
+			return &derive->tails[i];
+	}
+	tail = mse_derive_grow(derive->tails, &derive->tail_size,
+			       derive->tail_count, sizeof(*tail));
+	if (tail == NULL)
+		return NULL;
+	derive->tails = tail;
+	tail += derive->tail_count++;
+	memset(tail, 0, sizeof(*tail));
+	snprintf(tail->file, sizeof(tail->file), "%s", file);
+	return tail;
+}
+
+struct late_look {
+	struct mse_derive *derive;
+	struct mse_derive_tail *tail;
+	uint64_t passed;         /* octets of whole records met */
+	uint64_t handled;        /* of them now in line or told before */
+};
+
+static void append_late(struct mse_buf *buf, const char *text, size_t len)
+{
+	mse_buf_append_char(buf, MSE_RECORD_SEPARATOR);
+	mse_buf_append(buf, text, len - 1);
+	mse_buf_append_str(buf, ",\"late\":true}\n");
+}
+
+static void on_late(const char *text, size_t len, void *context)
+{
+	struct late_look *look = context;
+	struct mse_derive *derive = look->derive;
+	struct mse_record record;
+
+	look->passed += len + 2;
+	/* In order: what does not fit now waits, and all behind it. */
+	if (look->passed <= look->tail->handled ||
+	    look->handled + len + 2 != look->passed)
+		return;
+	if (derive->late.len > 0 && derive->late.len + len > LATE_MAX)
+		return;
+	look->handled = look->passed;
+	if (mse_record_parse(text, len, &record, NULL) < 0)
+		return;
+	if (!mse_derive_seen_has(&derive->seen, record.id)) {
+		append_late(&derive->late, record.bytes.data,
+			    record.bytes.len);
+		derive->late_records++;
+	}
+	mse_record_clear(&record);
+}
+
+static int look_at_tail(struct mse_derive *derive,
+			const struct mse_journal_file *file, int64_t mono_ms,
+			struct mse_error *error_r)
+{
+	struct late_look look = { .derive = derive };
+	struct mse_derive_tail *tail = mse_derive_tail_of(derive, file->uuid);
+	char cause[MSE_DERIVE_CAUSE_SIZE];
+	uint64_t end;
+
+	if (tail == NULL)
+		return mse_error_set(error_r, "out of memory for late records");
+	if (tail->looked_at != file->size) {
+		tail->looked_at = file->size;
+		tail->same_since = mono_ms;
+	} else if (tail->torn_told ||
+		   mono_ms - tail->same_since < TORN_AFTER_MS) {
+		return 0;
+	}
+	look.tail = tail;
+	look.handled = tail->handled;
+	if (mse_journal_each_late(derive->journal, tail->file, on_late, &look,
+				  error_r) < 0)
+		return -1;
+	end = file->sealed_length + look.passed;
+	if (look.handled != look.passed)
+		tail->looked_at = 0; /* not all of it fit: look again */
+	if (look.handled != tail->handled) {
+		tail->handled = look.handled;
+		return mse_derive_note_late(derive, tail->file, look.handled) <
+		       0 ? mse_error_set(error_r, "out of memory") : 0;
+	}
+	if (mono_ms - tail->same_since < TORN_AFTER_MS)
+		return 0;
+	tail->torn_told = true;
+	if (file->size <= end)
+		return 0;
+	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64, tail->file, end);
+	if (mse_derive_seen_has(&derive->seen, cause))
+		return 0;
+	return mse_derive_gap_add(derive, cause, "torn record in the journal",
+				  1, 0, file->newest_ms) < 0 ?
+		mse_error_set(error_r, "out of memory for gaps") : 0;
+}
+
+int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
+			     struct mse_error *error_r)
+{
+	const struct mse_journal_file *files;
+	struct mse_journal_file *late = NULL;
+	unsigned int i, count, late_count = 0;
+	int ret = 0;
+
+	/* One batch at a time; copied, as the list is only valid until the
+	   next call into the journal. */
+	if (derive->late.len > 0)
+		return 0;
+	files = mse_journal_files(derive->journal, &count);
+	if (count == 0)
+		return 0;
+	late = calloc(count, sizeof(*late));
+	if (late == NULL)
+		return mse_error_set(error_r, "out of memory for late records");
+	for (i = 0; i < count; i++) {
+		if (files[i].sealed && files[i].size > files[i].sealed_length)
+			late[late_count++] = files[i];
+	}
+	for (i = 0; i < late_count && ret == 0; i++)
+		ret = look_at_tail(derive, &late[i], mono_ms, error_r);
+	free(late);
+	return ret;
+}

@@ -1,0 +1,149 @@
+#ifndef MSE_DERIVE_DERIVE_PRIVATE_H
+#define MSE_DERIVE_DERIVE_PRIVATE_H
+
+#include "base/buf.h"
+#include "derive/derive.h"
+#include "event/record.h"
+#include "journal/presence.h"
+#include "journal/reader.h"
+
+/* Shared by the files of derive/ only. */
+
+/* A set of strings: causes and ids met between the cursor and the end. */
+struct mse_derive_seen {
+	char **slots;
+	size_t size;             /* a power of two, or 0 */
+	size_t count;
+};
+int mse_derive_seen_add(struct mse_derive_seen *seen, const char *text);
+bool mse_derive_seen_has(const struct mse_derive_seen *seen,
+			 const char *text);
+void mse_derive_seen_clear(struct mse_derive_seen *seen);
+
+#define MSE_DERIVE_CAUSE_SIZE 96
+
+/* A Gap that waits to be appended. */
+struct mse_derive_gap {
+	char cause[MSE_DERIVE_CAUSE_SIZE];
+	const char *reason;      /* a literal */
+	uint64_t lost;           /* 0: unknown, the member is left out */
+	int64_t since_ms;        /* wall; 0: unknown */
+	int64_t until_ms;
+};
+
+/* What is known of a sealed file's tail. */
+struct mse_derive_tail {
+	char file[MSE_UUID_SIZE];
+	uint64_t handled;        /* octets of late records appended again */
+	uint64_t looked_at;      /* file size at the last look */
+	int64_t same_since;      /* mono: that size since */
+	bool torn_told;
+};
+
+/* What the next commit brings into the ledger besides the cursor. */
+struct mse_derive_changes {
+	struct mse_position *checkpoints;
+	size_t checkpoint_count, checkpoint_size;
+	struct mse_derive_announced {
+		unsigned int slot;
+		uint64_t lost;
+	} *announced;
+	size_t announced_count, announced_size;
+	struct mse_derive_late {
+		char file[MSE_UUID_SIZE];
+		uint64_t handled;
+	} *late;
+	size_t late_count, late_size;
+	char seal_file[MSE_UUID_SIZE]; /* "": no seal */
+	uint64_t seal_length;
+	bool boot;               /* this boot is accounted for */
+};
+
+struct mse_derive_commit;
+
+struct mse_derive {
+	struct mse_journal *journal;
+	struct mse_ledger_worker *ledger;
+	struct mse_appender *appender;
+	const struct mse_clock *clock;
+	char *server_name, *server_fqdn;
+
+	struct mse_journal_reader *reader;
+	struct mse_position position;   /* behind the last record read */
+	struct mse_position committed;
+	int64_t last_record_ms;         /* wall time of that record; 0 */
+	bool caught_up;                 /* read to the end since the start */
+	bool at_end;                    /* the last read said END */
+	struct mse_derive_seen seen;    /* only until caught up and appended */
+
+	/* Damage being read; closed by the next record or the end. */
+	bool in_damage, damage_torn;
+	uint64_t damage_start;
+	char damage_file[MSE_UUID_SIZE];
+
+	char checkpoint_file[MSE_UUID_SIZE];
+	uint64_t checkpoint_offset;     /* of the last one */
+
+	struct mse_derive_gap *gaps;
+	size_t gap_count, gap_size;
+	struct mse_derive_tail *tails;
+	size_t tail_count, tail_size;
+	struct mse_buf late;            /* records to append again */
+	unsigned int late_records;
+
+	uint64_t announced[MSE_PRESENCE_SLOTS];
+	int64_t announced_until[MSE_PRESENCE_SLOTS];
+	int64_t presence_at;            /* mono: next look */
+	int64_t append_at;              /* mono: not before */
+	int64_t append_wait_ms;
+	int64_t commit_at;              /* mono: not before */
+	int64_t settle_at;              /* mono: no seal before */
+
+	char boot_id[MSE_UUID_SIZE];    /* this boot's */
+	bool boot_pending;              /* its Gap is not in the journal yet */
+	struct mse_derive_changes changes;
+	struct mse_derive_commit *commit; /* in flight or to be repeated */
+	bool commit_failed;
+	struct mse_error error;         /* to be told by the next run */
+	bool has_error;
+};
+
+/* Makes room for one more element of an array. NULL: out of memory. */
+void *mse_derive_grow(void *array, size_t *size, size_t count,
+		      size_t element);
+
+/* derive-start.c: what the ledger remembers, and where to begin. */
+int mse_derive_load(struct mse_derive *derive, struct mse_error *error_r);
+
+/* derive-gap.c */
+int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
+		       const char *reason, uint64_t lost, int64_t since_ms,
+		       int64_t until_ms);
+void mse_derive_gap_write(const struct mse_derive *derive,
+			  const struct mse_derive_gap *gap,
+			  struct mse_buf *buf);
+/* Looks at presence and at tails of sealed files. */
+int mse_derive_look_at_presence(struct mse_derive *derive,
+				struct mse_error *error_r);
+int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
+			     struct mse_error *error_r);
+struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
+					   const char *file);
+
+/* derive-commit.c */
+int mse_derive_note_checkpoint(struct mse_derive *derive,
+			       const struct mse_position *position);
+int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
+			      uint64_t lost);
+int mse_derive_note_late(struct mse_derive *derive, const char *file,
+			 uint64_t handled);
+bool mse_derive_has_changes(const struct mse_derive *derive);
+/* Submits cursor and changes in one job, or only the seal (all = false), or
+   the failed job again. The journal must have been synced. */
+int mse_derive_submit(struct mse_derive *derive, bool all,
+		      struct mse_error *error_r);
+/* Forgets a job in flight and leaves "clean" behind. */
+void mse_derive_submit_clean(struct mse_derive *derive);
+void mse_derive_changes_clear(struct mse_derive_changes *changes);
+
+#endif
