@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,16 @@ static int take_offset(const char **text, long *seconds_r)
 	return 0;
 }
 
+/* timegm() would make March of the 30th of February. */
+static bool is_a_day(const struct tm *tm)
+{
+	struct tm day = { .tm_year = tm->tm_year, .tm_mon = tm->tm_mon,
+			  .tm_mday = tm->tm_mday };
+
+	timegm(&day);
+	return day.tm_mday == tm->tm_mday;
+}
+
 int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
 {
 	struct tm tm = { .tm_isdst = 0 };
@@ -154,6 +165,8 @@ int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
 		return -1;
 	tm.tm_year -= 1900;
 	tm.tm_mon--;
+	if (!is_a_day(&tm))
+		return -1;
 	*wall_ms_r = ((int64_t)timegm(&tm) - offset) * 1000 + ms;
 	return 0;
 }

@@ -18,18 +18,32 @@
 #include "base/utf8.h"
 #include "event/record.h"
 
+/* What JSON makes of these bytes at least. */
+static size_t escaped_len(const char *data, size_t len)
+{
+	size_t i, escaped = 2;
+
+	for (i = 0; i < len; i++)
+		escaped += (unsigned char)data[i] < 0x20 || data[i] == '"' ||
+			   data[i] == '\\' ? 2 : 1;
+	return escaped;
+}
+
 static void write_json_string(struct mse_buf *buf, const char *data, size_t len)
 {
 	struct json_object *string = len > INT_MAX ? NULL :
 		json_object_new_string_len(data, (int)len);
+	size_t text_len = 0;
 	const char *text = string == NULL ? NULL :
-		json_object_to_json_string_ext(string,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+		json_object_to_json_string_length(string,
+			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+			&text_len);
 
-	if (text == NULL)
+	/* json-c leaves out what it has no memory for, and does not say. */
+	if (text == NULL || text_len < escaped_len(data, len))
 		buf->failed = true;
 	else
-		mse_buf_append_str(buf, text);
+		mse_buf_append(buf, text, text_len);
 	json_object_put(string);
 }
 

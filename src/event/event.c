@@ -20,10 +20,11 @@ void mse_event_init(struct mse_event *event, enum mse_event_type type,
 void mse_event_set_string(struct mse_event *event, enum mse_param param,
 			  const char *value)
 {
-	if (value == NULL)
-		return;
 	event->values[param].string = value;
-	event->set |= (uint64_t)1 << param;
+	if (value != NULL)
+		event->set |= (uint64_t)1 << param;
+	else
+		event->set &= ~((uint64_t)1 << param);
 }
 
 void mse_event_set_number(struct mse_event *event, enum mse_param param,

@@ -50,7 +50,9 @@ void mse_imap_url_encode_mailbox(struct mse_buf *buf, const char *mailbox)
 
 void mse_imap_url_append(struct mse_buf *buf, const struct mse_imap_url *url)
 {
-	bool literal_ip6 = strchr(url->server, ':') != NULL &&
+	const char *colon = strchr(url->server, ':');
+	/* One colon stands before a port, an IPv6 address has two. */
+	bool literal_ip6 = colon != NULL && strchr(colon + 1, ':') != NULL &&
 			   url->server[0] != '[';
 
 	mse_buf_append_str(buf, "imap://");
@@ -59,7 +61,7 @@ void mse_imap_url_append(struct mse_buf *buf, const struct mse_imap_url *url)
 		mse_buf_append_char(buf, '@');
 	}
 	mse_buf_appendf(buf, literal_ip6 ? "[%s]/" : "%s/", url->server);
-	if (url->mailbox == NULL)
+	if (url->mailbox == NULL || url->mailbox[0] == '\0')
 		return;
 	mse_imap_url_encode_mailbox(buf, url->mailbox);
 	if (url->uidvalidity != 0)

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 struct names {
 	const char **names;
@@ -26,14 +25,27 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* INBOX is the only name without case (RFC 3501, 5.1). */
+static const char inbox[] = "INBOX";
+
+/* Not toupper(): that would ask the host process's locale. */
+static char fold(char c)
+{
+	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+/* INBOX is the only name without case (RFC 3501, 5.1); it is returned as
+   inbox itself. */
 static const char *canonical(const struct mse_patterns *patterns,
 			     const char *name)
 {
-	if ((patterns->flags & MSE_PATTERNS_MAILBOX) != 0 &&
-	    strcasecmp(name, "INBOX") == 0)
-		return "INBOX";
-	return name;
+	size_t i;
+
+	if ((patterns->flags & MSE_PATTERNS_MAILBOX) == 0)
+		return name;
+	for (i = 0; i < sizeof(inbox); i++)
+		if (fold(name[i]) != inbox[i])
+			return name;
+	return inbox;
 }
 
 static int sort_in(struct mse_patterns *patterns)
@@ -121,6 +133,8 @@ static const char *skip_char(const char *name)
 /* Goes back to the last "*" only, so the worst case is len * len. */
 static bool wild_match(const char *pattern, const char *name)
 {
+	/* "Inbox*" means INBOX too. */
+	bool any_case = name == inbox;
 	const char *star = NULL, *star_name = NULL;
 
 	while (*name != '\0') {
@@ -130,7 +144,8 @@ static bool wild_match(const char *pattern, const char *name)
 		} else if (*pattern == '?') {
 			pattern++;
 			name = skip_char(name);
-		} else if (*pattern == *name) {
+		} else if (*pattern == *name ||
+			   (any_case && fold(*pattern) == *name)) {
 			pattern++;
 			name++;
 		} else if (star != NULL) {

@@ -67,16 +67,31 @@ static int hex4(const char *pos, const char *end)
 	return value;
 }
 
+/* Behind \u. Half a surrogate pair is no character: a receiver could choke
+   on it for ever. */
+static int scan_code_unit(struct scanner *scanner)
+{
+	int value = hex4(scanner->pos, scanner->end);
+
+	if (value < 0)
+		return -1;
+	scanner->pos += 4;
+	if (value < 0xd800 || value > 0xdfff)
+		return 0;
+	if (value > 0xdbff || scanner->end - scanner->pos < 6 ||
+	    scanner->pos[0] != '\\' || scanner->pos[1] != 'u')
+		return -1;
+	value = hex4(scanner->pos + 2, scanner->end);
+	scanner->pos += 6;
+	return value >= 0xdc00 && value <= 0xdfff ? 0 : -1;
+}
+
 static int scan_escape(struct scanner *scanner)
 {
 	char c = *scanner->pos++;
 
-	if (c == 'u') {
-		if (hex4(scanner->pos, scanner->end) < 0)
-			return -1;
-		scanner->pos += 4;
-		return 0;
-	}
+	if (c == 'u')
+		return scan_code_unit(scanner);
 	return c != '\0' && strchr("\"\\/bfnrt", c) != NULL ? 0 : -1;
 }
 
@@ -311,6 +326,9 @@ static int scan_member(struct scanner *scanner, void *context)
 	if (scan_string(scanner) < 0)
 		return -1;
 	key.len = (size_t)(scanner->pos - key.data);
+	/* "\u0069d" is "id" to another reader. No name of ours needs that. */
+	if (memchr(key.data, '\\', key.len) != NULL)
+		return -1;
 	skip_space(scanner);
 	if (!take(scanner, ':'))
 		return -1;

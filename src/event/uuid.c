@@ -2,7 +2,7 @@
  * UUIDv7, RFC 9562 section 5.7: 48 bits of Unix milliseconds, then a 12 bit
  * counter (method 1 of section 6.2) and 62 random bits. Invariant: within one
  * thread of one process each id is greater than the one before, also when the
- * clock steps back; after fork() the random bits differ.
+ * clock steps back; after fork() the child draws a counter of its own.
  */
 #include "event/uuid.h"
 
@@ -14,6 +14,7 @@
 
 #define COUNTER_MAX 0xfff
 
+static __thread pid_t owner_pid;
 static __thread uint64_t last_ms;
 static __thread unsigned int counter;
 static __thread uint64_t fallback;
@@ -38,8 +39,10 @@ void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 	uint64_t random = random_bits(), random2 = random_bits();
 	uint64_t ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 
-	if (ms > last_ms) {
-		last_ms = ms;
+	if (ms > last_ms || owner_pid != getpid()) {
+		owner_pid = getpid();
+		if (ms > last_ms)
+			last_ms = ms;
 		/* Half of the counter is room for ids of the same ms. */
 		counter = (unsigned int)(random >> 52) & (COUNTER_MAX >> 1);
 	} else if (++counter > COUNTER_MAX) {
