@@ -1,0 +1,173 @@
+/* The interest file: written and read back, and everything wrong with it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "test-journal-common.h"
+
+static int open_dir(const struct journal_test *test)
+{
+	int fd = open(test->dir, O_RDONLY | O_DIRECTORY);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_absent(void **state)
+{
+	int dir_fd = open_dir(*state);
+	struct mse_interest *interest;
+	struct mse_error error;
+
+	assert_int_equal(mse_interest_read(dir_fd, &interest, &error), 0);
+	assert_int_equal(interest->count, 0);
+	assert_int_equal(interest->types, 0);
+	assert_non_null(interest->expire_services);
+	mse_interest_free(&interest);
+	assert_null(interest);
+	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
+static void test_round_trip(void **state)
+{
+	static const char *const users[] = { "*@example.com", "!x@y", "\xc3\xa9" };
+	static const char *const boxes[] = { "INBOX", "a/b \"c\"\\" };
+	struct mse_interest *interest = mse_interest_new(true), *back;
+	struct mse_event_route route = { .type = MSE_EVENT_LOGIN };
+	int dir_fd = open_dir(*state);
+	const char *const *list;
+	struct mse_error error;
+	struct stat st;
+	size_t count;
+
+	mse_patterns_free(&interest->subscriptions[0].users);
+	mse_patterns_free(&interest->subscriptions[0].mailboxes);
+	interest->subscriptions[0].users = mse_patterns_new(users, 3, 0);
+	interest->subscriptions[0].mailboxes =
+		mse_patterns_new(boxes, 2, MSE_PATTERNS_MAILBOX);
+	interest->subscriptions[0].types = MSE_EVENT_BIT(MSE_EVENT_LOGIN) |
+		MSE_EVENT_BIT(MSE_EVENT_MAILBOX_UNSUBSCRIBE);
+	interest->flag_events_full = true;
+	free(interest->expire_services);
+	interest->expire_services = calloc(2, sizeof(char *));
+	interest->expire_services[0] = strdup("doveadm");
+	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
+	assert_int_equal(fstatat(dir_fd, "interest", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+	assert_int_equal(back->count, 1);
+	assert_int_equal(back->types, interest->subscriptions[0].types);
+	assert_int_equal(back->subscriptions[0].types, back->types);
+	assert_true(back->flag_events_full);
+	assert_string_equal(back->expire_services[0], "doveadm");
+	assert_null(back->expire_services[1]);
+	list = mse_patterns_list(back->subscriptions[0].users, &count);
+	assert_int_equal(count, 3);
+	assert_string_equal(list[1], "!x@y");
+	assert_string_equal(list[2], "\xc3\xa9");
+	list = mse_patterns_list(back->subscriptions[0].mailboxes, &count);
+	assert_int_equal(count, 2);
+	assert_string_equal(list[1], boxes[1]);
+
+	route.owner = "a@example.com";
+	assert_true(mse_interest_wants(back, &route));
+	route.owner = "x@y";
+	assert_false(mse_interest_wants(back, &route));
+	route.owner = "a@example.com";
+	route.type = MSE_EVENT_LOGOUT;
+	assert_false(mse_interest_wants(back, &route));
+	route.type = MSE_EVENT_GAP;
+	assert_true(mse_interest_wants(back, &route));
+	mse_interest_free(&interest);
+	mse_interest_free(&back);
+	close(dir_fd);
+}
+
+/* Whatever is wrong, the answer is more events, not fewer. */
+static void test_corrupt(void **state)
+{
+	static const char *const rows[] = {
+		"", "\n", "{", "[]", "{}", "null", "\xff\xfe",
+		"{\"version\":2,\"flagEvents\":\"simple\",\"expireServices\":[],"
+			"\"subscriptions\":[]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[]}",
+		"{\"version\":1,\"flagEvents\":1,\"expireServices\":[],"
+			"\"subscriptions\":[]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[1],"
+			"\"subscriptions\":[]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
+			"\"subscriptions\":[1]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
+			"\"subscriptions\":[{\"events\":[],\"users\":[]}]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
+			"\"subscriptions\":[{\"events\":[],\"users\":[null],"
+			"\"mailboxes\":[]}]}",
+	};
+	int dir_fd = open_dir(*state);
+	struct mse_interest *interest;
+	struct mse_error error;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(mse_file_replace(dir_fd, "interest", 0640,
+						  rows[i], strlen(rows[i]),
+						  &error), 0);
+		error.text[0] = '\0';
+		if (mse_interest_read(dir_fd, &interest, &error) != 1)
+			fail_msg("row %zu was taken", i);
+		assert_string_not_equal(error.text, "");
+		assert_int_equal(interest->types, MSE_EVENT_TYPES_ALL);
+		assert_int_equal(interest->count, 1);
+		mse_interest_free(&interest);
+	}
+	assert_int_equal(unlinkat(dir_fd, "interest", 0), 0);
+	assert_int_equal(mkdirat(dir_fd, "interest", 0700), 0);
+	assert_int_equal(mse_interest_read(dir_fd, &interest, &error), 1);
+	assert_int_equal(interest->types, MSE_EVENT_TYPES_ALL);
+	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
+/* A newer daemon may name events that we do not know. */
+static void test_unknown_events(void **state)
+{
+	static const char text[] =
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
+		"\"new\":1,\"subscriptions\":[{\"events\":[\"Login\",\"Later\","
+		"\"vnd.mailhook.Gap\"],\"users\":[],\"mailboxes\":[],\"x\":2}]}";
+	int dir_fd = open_dir(*state);
+	struct mse_interest *interest;
+	struct mse_error error;
+
+	assert_int_equal(mse_file_replace(dir_fd, "interest", 0640, text,
+					  strlen(text), &error), 0);
+	assert_int_equal(mse_interest_read(dir_fd, &interest, &error), 0);
+	assert_int_equal(interest->types, MSE_EVENT_BIT(MSE_EVENT_LOGIN));
+	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define D(name) cmocka_unit_test_setup_teardown(name, journal_test_setup_dir, \
+						journal_test_teardown)
+		D(test_absent),
+		D(test_round_trip),
+		D(test_corrupt),
+		D(test_unknown_events),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

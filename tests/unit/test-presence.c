@@ -1,0 +1,277 @@
+/* The presence file: slots, losses, and files that are not what they were. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "journal/presence.h"
+#include "test-journal-common.h"
+
+#define SLOTS_AT 4096
+#define SLOT_SIZE 128
+
+static int open_daemon(const struct journal_test *test, bool *created_r)
+{
+	struct mse_error error = { "" };
+	int dir_fd = open(test->dir, O_RDONLY | O_DIRECTORY);
+	int fd;
+
+	assert_true(dir_fd >= 0);
+	fd = mse_presence_open_daemon(dir_fd, created_r, &error);
+	close(dir_fd);
+	if (fd < 0)
+		assert_string_not_equal(error.text, "");
+	return fd;
+}
+
+/* As a mail process has it: an open file description of its own. */
+static int open_client(const struct journal_test *test)
+{
+	int fd = open(journal_test_path(test, "presence"), O_RDWR);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void lock_slots(int fd, unsigned int first, unsigned int count)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		.l_start = SLOTS_AT + (off_t)first * SLOT_SIZE,
+		.l_len = (off_t)count * SLOT_SIZE,
+	};
+
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+}
+
+static bool is_locked(int fd, int slot)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		.l_start = SLOTS_AT + (off_t)slot * SLOT_SIZE,
+		.l_len = SLOT_SIZE,
+	};
+
+	assert_int_equal(fcntl(fd, F_OFD_GETLK, &lock), 0);
+	return lock.l_type != F_UNLCK;
+}
+
+static void test_created(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_presence_head head = { 7, 1000 };
+	mode_t mask = umask(077);
+	struct stat st;
+	bool created;
+	int fd;
+
+	fd = open_daemon(test, &created);
+	umask(mask);
+	assert_true(fd >= 0);
+	assert_true(created);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0660);
+	assert_int_equal(st.st_size,
+			 SLOTS_AT + MSE_PRESENCE_SLOTS * SLOT_SIZE);
+	assert_true((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
+	assert_int_equal(mse_presence_write_head(fd, &head), 0);
+	close(fd);
+	fd = open_daemon(test, &created);
+	assert_false(created);
+	memset(&head, 0, sizeof(head));
+	assert_int_equal(mse_presence_read_head(fd, &head), 0);
+	assert_int_equal(head.generation, 7);
+	assert_int_equal(head.allowed_size, 1000);
+	close(fd);
+}
+
+static void test_replaced(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_presence_head head;
+	char path[128];
+	bool created;
+	int fd;
+
+	strcpy(path, journal_test_path(test, "presence"));
+	journal_test_put(test, "presence", "foreign", 7);
+	fd = open_daemon(test, &created);
+	assert_true(created);
+	assert_int_equal(mse_presence_read_head(fd, &head), 0);
+	close(fd);
+	assert_int_equal(truncate(path, 5000), 0);
+	fd = open_daemon(test, &created);
+	assert_true(created);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(open_daemon(test, &created), -1);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("elsewhere", path), 0);
+	assert_int_equal(open_daemon(test, &created), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(open_daemon(test, &created), -1);
+}
+
+static void test_claim(void **state)
+{
+	struct mse_presence_slot one, two;
+	bool created;
+	int daemon = open_daemon(*state, &created);
+	int a = open_client(*state), b = open_client(*state);
+	int slot_a = mse_presence_claim(a), slot_b = mse_presence_claim(b);
+
+	assert_true(slot_a > 0);
+	assert_true(slot_b > 0);
+	assert_int_not_equal(slot_a, slot_b);
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot_a,
+						&one), 0);
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot_b,
+						&two), 0);
+	assert_true(mse_uuid_is_valid(one.instance));
+	assert_string_not_equal(one.instance, two.instance);
+	assert_true(is_locked(daemon, slot_a));
+	close(a);
+	assert_false(is_locked(daemon, slot_a));
+	close(b);
+	close(daemon);
+}
+
+static void test_freed_by_kill(void **state)
+{
+	bool created;
+	int daemon = open_daemon(*state, &created), fds[2], slot, fd;
+	struct mse_presence_slot data;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		fd = open_client(*state);
+		slot = mse_presence_claim(fd);
+		(void)mse_presence_add_lost(fd, slot, 3, 1000);
+		(void)!write(fds[1], &slot, sizeof(slot));
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(fds[0], &slot, sizeof(slot)), sizeof(slot));
+	assert_true(slot > 0);
+	assert_true(is_locked(daemon, slot));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_false(is_locked(daemon, slot));
+	/* The losses stay. */
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot,
+						&data), 0);
+	assert_int_equal(data.lost, 3);
+	close(fds[0]);
+	close(fds[1]);
+	close(daemon);
+}
+
+static void test_losses(void **state)
+{
+	struct mse_presence_slot data;
+	bool created;
+	int daemon = open_daemon(*state, &created), fd = open_client(*state);
+	int slot = mse_presence_claim(fd);
+
+	assert_int_equal(mse_presence_add_lost(fd, slot, 2, 1000), 0);
+	assert_int_equal(mse_presence_add_lost(fd, slot, 5, 2000), 0);
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot,
+						&data), 0);
+	assert_int_equal(data.lost, 7);
+	assert_int_equal(data.lost_since_ms, 1000);
+	assert_int_equal(data.lost_until_ms, 2000);
+	assert_true(mse_uuid_is_valid(data.instance));
+	close(fd);
+	/* Another process that gets this slot counts on. */
+	fd = open_client(*state);
+	lock_slots(fd, (unsigned int)slot, 1);
+	assert_int_equal(mse_presence_add_lost(fd, slot, 1, 3000), 0);
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot,
+						&data), 0);
+	assert_int_equal(data.lost, 8);
+	assert_int_equal(data.lost_since_ms, 1000);
+	assert_int_equal(mse_presence_add_lost(fd, MSE_PRESENCE_SLOTS, 1, 1),
+			 -1);
+	assert_int_equal(mse_presence_add_lost(fd, -1, 1, 1), -1);
+	close(fd);
+	close(daemon);
+}
+
+static void test_none_free(void **state)
+{
+	struct mse_presence_slot data;
+	bool created;
+	int daemon = open_daemon(*state, &created);
+	int others = open_client(*state), fd = open_client(*state);
+
+	lock_slots(others, 1, MSE_PRESENCE_SLOTS - 1);
+	assert_int_equal(mse_presence_claim(fd), 0);
+	assert_int_equal(mse_presence_add_lost(fd, 0, 4, 1000), 0);
+	assert_false(is_locked(daemon, 0));
+	/* Never waits for whoever holds it. */
+	lock_slots(others, 0, 1);
+	assert_int_equal(mse_presence_add_lost(fd, 0, 4, 1000), -1);
+	assert_int_equal(mse_presence_read_slot(daemon, 0, &data), 0);
+	assert_int_equal(data.lost, 4);
+	close(fd);
+	close(others);
+	close(daemon);
+}
+
+/* A mapping would be SIGBUS here. */
+static void test_shrunken(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_presence_slot data;
+	struct mse_presence_head head;
+	struct stat st;
+	bool created;
+	int daemon = open_daemon(test, &created), fd = open_client(test);
+	int slot = mse_presence_claim(fd);
+
+	assert_int_equal(ftruncate(daemon, 10), 0);
+	assert_int_equal(mse_presence_add_lost(fd, slot, 1, 1), -1);
+	assert_int_equal(mse_presence_claim(fd), -1);
+	assert_int_equal(mse_presence_read_head(fd, &head), -1);
+	assert_int_equal(mse_presence_read_slot(fd, 1, &data), -1);
+	assert_int_equal(mse_presence_each_loss(fd, NULL, NULL), -1);
+	/* Nothing is written into a foreign file. */
+	assert_int_equal(ftruncate(daemon, 0), 0);
+	journal_test_put(test, "presence", "a foreign file's content, which "
+			 "is long enough for a head", 50);
+	assert_int_equal(mse_presence_add_lost(fd, slot, 1, 1), -1);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_size, 50);
+	close(fd);
+	close(daemon);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define D(name) cmocka_unit_test_setup_teardown(name, journal_test_setup_dir, \
+						journal_test_teardown)
+		D(test_created),
+		D(test_replaced),
+		D(test_claim),
+		D(test_freed_by_kill),
+		D(test_losses),
+		D(test_none_free),
+		D(test_shrunken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
