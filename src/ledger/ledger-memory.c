@@ -29,12 +29,12 @@ struct entry {
 	void *value;
 };
 
-/* An entry as it was; value NULL: there was none. */
 struct memory {
 	struct mse_ledger ledger;
 	struct entry *entries;
 	size_t count, size;
 
+	/* Entries as they were; value NULL: there was none. */
 	struct entry *undo;
 	size_t undo_count, undo_size;
 	/* Lengths of the undo log at which transaction and savepoints began;
@@ -51,20 +51,35 @@ static int no_memory(struct mse_error *error_r)
 	return mse_error_set(error_r, "out of memory");
 }
 
-/* Room for one more item of item_size. */
-static int grow(void *items_p, size_t *size, size_t count, size_t item_size)
+/* items with room for one more of item_size; NULL without memory (items is
+   still good then). */
+static void *grow(void *items, size_t *size, size_t count, size_t item_size)
 {
-	void **items = items_p;
 	size_t new_size = *size == 0 ? 16 : *size * 2;
-	void *bigger;
 
 	if (count < *size)
-		return 0;
-	bigger = realloc(*items, new_size * item_size);
-	if (bigger == NULL)
+		return items;
+	items = realloc(items, new_size * item_size);
+	if (items != NULL)
+		*size = new_size;
+	return items;
+}
+
+/* Room for one more entry and for the way back. */
+static int make_room(struct memory *memory)
+{
+	struct entry *items;
+
+	items = grow(memory->entries, &memory->size, memory->count,
+		     sizeof(*items));
+	if (items == NULL)
 		return -1;
-	*items = bigger;
-	*size = new_size;
+	memory->entries = items;
+	items = grow(memory->undo, &memory->undo_size, memory->undo_count,
+		     sizeof(*items));
+	if (items == NULL)
+		return -1;
+	memory->undo = items;
 	return 0;
 }
 
@@ -110,13 +125,16 @@ static const void *get_value(const struct memory *memory, enum table table,
 	return memory->entries[i].value;
 }
 
-/* The first entry of the table (and name, unless NULL) from index i on. */
+/* Entry i, if there is one and it is of this table (and name, unless NULL). */
 static const struct entry *at(const struct memory *memory, size_t i,
 			      enum table table, const char *name)
 {
-	const struct entry *entry = &memory->entries[i];
+	const struct entry *entry;
 
-	if (i >= memory->count || entry->table != table ||
+	if (i >= memory->count)
+		return NULL;
+	entry = &memory->entries[i];
+	if (entry->table != table ||
 	    (name != NULL && strcmp(entry->name, name) != 0))
 		return NULL;
 	return entry;
@@ -163,11 +181,7 @@ static int set_value(struct memory *memory, enum table table, const char *name,
 	struct entry *undo;
 	char *key = strdup(name), *undo_key = strdup(name);
 
-	if (key == NULL || undo_key == NULL ||
-	    grow(&memory->entries, &memory->size, memory->count,
-		 sizeof(*memory->entries)) < 0 ||
-	    grow(&memory->undo, &memory->undo_size, memory->undo_count,
-		 sizeof(*memory->undo)) < 0) {
+	if (key == NULL || undo_key == NULL || make_room(memory) < 0) {
 		free(key);
 		free(undo_key);
 		free(value);
@@ -212,9 +226,13 @@ static int set_copy(struct memory *memory, enum table table, const char *name,
 
 static int push_mark(struct memory *memory, struct mse_error *error_r)
 {
-	if (grow(&memory->marks, &memory->mark_size, memory->mark_count,
-		 sizeof(*memory->marks)) < 0)
+	size_t *marks;
+
+	marks = grow(memory->marks, &memory->mark_size, memory->mark_count,
+		     sizeof(*marks));
+	if (marks == NULL)
 		return no_memory(error_r);
+	memory->marks = marks;
 	memory->marks[memory->mark_count++] = memory->undo_count;
 	return 0;
 }
@@ -328,7 +346,7 @@ static void memory_free(struct mse_ledger *ledger)
 
 /* Rows */
 
-/* row's pointers, and bytes behind it, in one allocation. */
+/* Puts text (NULL: "") at `to`. Returns what is behind it. */
 static char *pack(char *to, const char **text_r, const char *text)
 {
 	size_t len = text == NULL ? 0 : strlen(text);
@@ -340,6 +358,7 @@ static char *pack(char *to, const char **text_r, const char *text)
 	return to + len + 1;
 }
 
+/* The row and all it points to in one allocation. */
 static struct mse_ledger_row *copy_row(const struct mse_ledger_row *row,
 				       const void *record, size_t record_len)
 {

@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -361,6 +363,68 @@ static void test_bad_places(void **state)
 	refuse_ledger("not a regular file");
 }
 
+static void put_big(struct mse_ledger *ledger, uint64_t sequence, size_t len,
+		    int want)
+{
+	struct mse_ledger_row row = {.sequence = sequence, .id = "i",
+				     .type = "t", .lane = "l",
+				     .last_error = ""};
+	char *record = calloc(1, len);
+
+	assert_non_null(record);
+	row.record = record;
+	row.record_len = len;
+	assert_int_equal(mse_ledger_put_row(ledger, "portal", &row, &error),
+			 want);
+	free(record);
+}
+
+static void assert_parked(struct mse_ledger *ledger, uint64_t rows,
+			  uint64_t octets)
+{
+	struct mse_ledger_totals totals;
+
+	assert_int_equal(mse_ledger_totals(ledger, "portal", &totals, &error),
+			 0);
+	assert_int_equal(totals.parked, rows);
+	assert_int_equal(totals.parked_octets, octets);
+}
+
+/* A file size limit stands in for a full disk: writing fails half-way. */
+static void test_full_disk(void **state)
+{
+	struct mse_ledger *ledger = open_ledger(true);
+	struct rlimit before, small;
+
+	put_big(ledger, 1, 1000, 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 256 * 1024;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+
+	/* On its own, at the commit, and before it (the cache spills). */
+	put_big(ledger, 2, 1000000, -1);
+	assert_false(mse_ledger_error_is_corrupt(&error));
+	assert_int_equal(mse_ledger_begin(ledger, &error), 0);
+	put_big(ledger, 2, 1000000, 0);
+	assert_int_equal(mse_ledger_commit(ledger, &error), -1);
+	assert_int_equal(mse_ledger_begin(ledger, &error), 0);
+	assert_int_equal(mse_ledger_savepoint(ledger, &error), 0);
+	put_big(ledger, 2, 40000000, -1);
+	(void)mse_ledger_rollback_to(ledger, &error);
+	mse_ledger_rollback(ledger);
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_parked(ledger, 1, 1000);
+	put_big(ledger, 3, 1000000, 0);
+	assert_parked(ledger, 2, 1001000);
+	mse_ledger_free(&ledger);
+	ledger = open_ledger(false);
+	assert_parked(ledger, 2, 1001000);
+	mse_ledger_free(&ledger);
+}
+
 static int count_row(const struct mse_ledger_row *row, void *context)
 {
 	++*(unsigned int *)context;
@@ -453,6 +517,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_modes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_places, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_full_disk, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_many_lanes, setup,
 						teardown),

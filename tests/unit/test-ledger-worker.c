@@ -37,7 +37,7 @@ static struct mse_ledger *memory_of(struct mse_ledger *ledger)
 
 static int counting_begin(struct mse_ledger *ledger, struct mse_error *error_r)
 {
-	counts.begins++;
+	__atomic_add_fetch(&counts.begins, 1, __ATOMIC_SEQ_CST);
 	if (counts.fail_begin > 0) {
 		counts.fail_begin--;
 		return mse_error_set(error_r, "no begin");
