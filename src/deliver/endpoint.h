@@ -1,0 +1,284 @@
+#ifndef MSE_DELIVER_ENDPOINT_H
+#define MSE_DELIVER_ENDPOINT_H
+
+#include "deliver/deliver.h"
+#include "deliver/lanes.h"
+#include "deliver/request.h"
+#include "deliver/schedule.h"
+#include "journal/reader.h"
+
+/*
+ * Private to deliver/: one endpoint's state and the functions between its
+ * parts (window.c reads and numbers, endpoint.c sends and judges, parked.c
+ * talks to the ledger, gap.c gives up, start.c finds the place to go on).
+ */
+
+#define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
+/* Read and not passed by the cursor, answered ones included. */
+#define MSE_WINDOW_MAX 4096
+#define MSE_RESERVE 10000
+
+enum mse_item_origin {
+	MSE_ITEM_FRESH,  /* from the journal, in the window */
+	MSE_ITEM_PARKED, /* a row's, for one attempt */
+	MSE_ITEM_REPLAY, /* a dead letter's, for one attempt */
+	MSE_ITEM_TEST
+};
+
+enum mse_item_state {
+	MSE_ITEM_WAITING,
+	MSE_ITEM_SENDING,
+	MSE_ITEM_PARKING, /* its row is being committed */
+	MSE_ITEM_DONE     /* answered or durable: the cursor may pass */
+};
+
+struct mse_item {
+	struct mse_item *next, *prev; /* window, or flights of others */
+	struct mse_item *lane_next;
+	struct mse_item *flight_next, *flight_prev;
+	struct mse_endpoint *endpoint;
+	struct mse_lane *lane;        /* NULL: replay, test */
+	enum mse_item_origin origin;
+	enum mse_item_state state;
+	bool gap, probe;
+	uint64_t sequence;
+	struct mse_position before;   /* FRESH: where reading it began */
+	char *text;
+	size_t len;
+	struct mse_record record;
+	struct mse_head tries;        /* attempts, used time, holds */
+	int last_status;
+	char last_error[256];
+	struct mse_sending *sending;
+	void (*test_done)(const struct mse_request *request,
+			  const struct mse_answer *answer, void *context);
+	void *test_context;
+};
+
+/* A Gap for this endpoint that is not answered yet. */
+struct mse_unannounced {
+	uint64_t gap;    /* its number */
+	uint64_t lowest; /* of the numbers it announces */
+};
+
+struct mse_id {
+	char text[MSE_UUID_SIZE];
+};
+
+struct mse_endpoint {
+	struct mse_endpoint *next;
+	struct mse_deliver *deliver;
+	char *name;
+	const struct mse_conf_endpoint *conf;
+	const struct mse_conf_endpoint *next_conf; /* once the window is empty */
+	bool settling; /* next_conf waits, or leaving */
+	bool leaving;
+
+	struct mse_ledger_cursor cursor; /* as committed last */
+	bool cursor_dirty, cursor_job;   /* something to say; being said */
+	int64_t cursor_at_ms;            /* last commit */
+	uint64_t next_sequence;
+	uint64_t first_sequence;         /* at start */
+	bool caught_up; /* nothing unread was ever numbered */
+	uint64_t *taken; /* numbers of rows above S at start, ascending */
+	size_t taken_count, taken_next;
+	struct mse_id *skip; /* ids of rows above S at start, sorted */
+	size_t skip_count;
+
+	struct mse_journal_reader *reader;
+	struct mse_position read_position;
+	int64_t read_error_until_ms;
+	struct mse_item *first, *last; /* window, by number */
+	unsigned int window_count, unresolved;
+	size_t window_octets;
+	bool followers; /* some wait that should be parked */
+
+	struct mse_lanes lanes;
+	uint64_t lanes_parked;
+	struct mse_item *flights;
+	unsigned int in_flight;
+	unsigned int fetching;
+	unsigned int jobs;
+	unsigned int gap_jobs; /* numbers given that are not durable yet */
+	struct mse_job *failed_jobs;
+
+	struct mse_unannounced *unannounced;
+	size_t unannounced_count, unannounced_size;
+	uint64_t floor;
+	bool floor_dirty;
+	int64_t floor_at_ms;
+
+	struct mse_breaker breaker;
+	struct mse_rate rate;
+	bool probing;
+	int64_t hold_until_ms;
+	int64_t usable_ms, usable_at_ms; /* time that counts; last looked */
+	bool usable;
+
+	uint64_t parked, parked_octets, dead;
+	uint64_t answered, failed;
+	bool waiting; /* bound reached */
+	int64_t trim_at_ms;
+	char last_error[256];
+};
+
+struct mse_deliver {
+	struct mse_deliver_parts parts;
+	char *server_fqdn;
+	const struct mse_conf *conf;
+	struct mse_endpoint *endpoints;
+	bool configured, stopping;
+	uint64_t random;
+	bool again; /* run once more at once */
+};
+
+static inline int64_t mse_deliver_mono(const struct mse_deliver *deliver)
+{
+	return mse_clock_mono(deliver->parts.clock);
+}
+
+static inline int64_t mse_deliver_wall(const struct mse_deliver *deliver)
+{
+	return mse_clock_wall(deliver->parts.clock);
+}
+
+void mse_deliver_log(struct mse_deliver *deliver, enum mse_log_level level,
+		     const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+uint32_t mse_deliver_random(struct mse_deliver *deliver);
+const char *mse_deliver_server_name(const struct mse_deliver *deliver);
+
+/* endpoint.c */
+void mse_endpoint_free(struct mse_endpoint **endpoint);
+int64_t mse_endpoint_run(struct mse_endpoint *endpoint);
+bool mse_endpoint_is_idle(const struct mse_endpoint *endpoint);
+/* Counts usable time up to now; call before what changes it. */
+void mse_endpoint_tick(struct mse_endpoint *endpoint);
+bool mse_endpoint_may_send(const struct mse_endpoint *endpoint);
+bool mse_endpoint_may_park(const struct mse_endpoint *endpoint);
+/* Sends now, whatever the schedule says. Takes the item, which needs neither
+   lane nor number. */
+void mse_endpoint_send(struct mse_item *item, bool probe);
+/* What the lane does next: wait in the heap, or nothing, or go. The lane may
+   be gone after it. */
+void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
+			      struct mse_lane *lane);
+uint64_t mse_endpoint_floor(struct mse_endpoint *endpoint);
+
+/* item.c */
+/* Copies and parses text; NULL if memory is out or it is no record. */
+struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
+			      enum mse_item_origin origin, const char *text,
+			      size_t len);
+void mse_item_free(struct mse_item **item);
+/* Frees what only sending needs. */
+void mse_item_drop_text(struct mse_item *item);
+
+/* window.c */
+uint64_t mse_window_number(struct mse_endpoint *endpoint);
+/* True if more may be there at once. */
+bool mse_window_read(struct mse_endpoint *endpoint, int64_t now);
+void mse_window_resolved(struct mse_item *item);
+void mse_lane_append(struct mse_lane *lane, struct mse_item *item);
+void mse_lane_take(struct mse_lane *lane, struct mse_item *item);
+/* Parks what waits in lanes that have rows, as far as it may. all: everything
+   that is not being sent, whatever the bound. */
+void mse_window_park(struct mse_endpoint *endpoint, bool all);
+/* Where the cursor may stand now. */
+void mse_window_cursor(const struct mse_endpoint *endpoint,
+		       struct mse_ledger_cursor *cursor_r);
+
+/* parked.c */
+struct mse_row_copy {
+	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE } op;
+	struct mse_ledger_row row;
+	char *strings[4];
+	char *record;
+};
+int mse_row_copy(struct mse_row_copy *copy, const struct mse_ledger_row *row);
+void mse_row_clear(struct mse_row_copy *copy);
+
+struct mse_job {
+	struct mse_ledger_job job;
+	struct mse_job *next_failed;
+	int64_t retry_at_ms;
+	struct mse_endpoint *endpoint;
+	struct mse_lane *lane;
+	struct mse_item *item;
+	void (*done)(struct mse_job *job);
+	struct mse_row_copy rows[2];
+	unsigned int row_count;
+	bool has_cursor;
+	struct mse_ledger_cursor cursor;
+	bool fetch, fetch_record, fetch_gap, head, probe;
+	uint64_t fetch_after;
+	bool trim;
+	int64_t trim_before_ms;
+	uint64_t trim_octets;
+	char *fetch_lane;
+	struct mse_row_copy found;
+	bool has_found;
+	struct mse_unannounced gap;
+};
+struct mse_job *mse_job_new(struct mse_endpoint *endpoint,
+			    struct mse_lane *lane, struct mse_item *item,
+			    void (*done)(struct mse_job *job));
+/* -1 if memory is out. */
+int mse_job_add_row(struct mse_job *job, int op,
+		    const struct mse_ledger_row *row);
+void mse_job_submit(struct mse_job *job);
+void mse_job_free(struct mse_job *job);
+void mse_jobs_retry(struct mse_endpoint *endpoint, int64_t now);
+
+void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
+		    struct mse_ledger_row *row_r);
+/* -1 if memory is out: nothing happened. */
+int mse_parked_park(struct mse_item *item);
+/* The lane's head with its bytes, to be sent. */
+int mse_parked_fetch(struct mse_endpoint *endpoint, struct mse_lane *lane,
+		     bool probe);
+/* The row's attempt failed / succeeded. The item is freed. */
+void mse_parked_failed(struct mse_item *item);
+void mse_parked_answered(struct mse_item *item);
+/* Its row changes to state and the lane goes on with the next one. */
+int mse_parked_leave(struct mse_item *item, enum mse_row_state state);
+/* A dead letter was answered: its row may go. The item stays the caller's. */
+void mse_replay_answered(struct mse_item *item);
+void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now);
+int64_t mse_cursor_commit_at(const struct mse_endpoint *endpoint);
+
+/* gap.c */
+struct mse_gap {
+	const char *owner;     /* NULL: unknown */
+	const char *lane;      /* NULL: one of its own */
+	uint64_t lost;         /* 0: not known */
+	const char *reason;
+	const char *since;     /* NULL: not known */
+	uint64_t from, to;     /* numbers concerned; 0: none */
+};
+/* Makes the Gap's row (free with mse_row_clear). */
+int mse_gap_row(struct mse_endpoint *endpoint, const struct mse_gap *gap,
+		uint64_t sequence, struct mse_row_copy *copy_r);
+/* Gives the event up: DEAD (or, dropped, ANSWERED) and its Gap in one
+   transaction. Takes the item unless it returns -1. */
+int mse_gap_die(struct mse_item *item, enum mse_row_state state,
+		const char *reason);
+/* A Gap alone. */
+int mse_gap_add(struct mse_endpoint *endpoint, const struct mse_gap *gap);
+/* A Gap whose row is durable already, in a lane of its own. */
+int mse_gap_begin(struct mse_endpoint *endpoint,
+		  const struct mse_ledger_row *row, uint64_t lowest);
+int mse_gap_announce(struct mse_endpoint *endpoint, uint64_t gap,
+		     uint64_t lowest);
+void mse_gap_announced(struct mse_endpoint *endpoint, uint64_t gap);
+/* The lowest number a Gap's record names, else its own. */
+uint64_t mse_gap_lowest(const char *record, size_t len, uint64_t sequence);
+void mse_gap_done(struct mse_job *job);
+
+/* start.c */
+int mse_endpoint_start(struct mse_deliver *deliver,
+		       const struct mse_conf_endpoint *conf, bool first,
+		       struct mse_endpoint **endpoint_r,
+		       struct mse_error *error_r);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * One event on its way to one endpoint.
+ *
+ * Invariant: the record's slices point into the item's own text.
+ */
+#include "deliver/endpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
+			      enum mse_item_origin origin, const char *text,
+			      size_t len)
+{
+	struct mse_item *item = calloc(1, sizeof(*item));
+
+	if (item == NULL)
+		return NULL;
+	item->endpoint = endpoint;
+	item->origin = origin;
+	item->text = malloc(len + 1);
+	if (item->text == NULL) {
+		free(item);
+		return NULL;
+	}
+	memcpy(item->text, text, len);
+	item->text[len] = '\0';
+	item->len = len;
+	if (mse_record_parse(item->text, len, &item->record, NULL) < 0) {
+		free(item->text);
+		free(item);
+		return NULL;
+	}
+	return item;
+}
+
+void mse_item_drop_text(struct mse_item *item)
+{
+	char id[MSE_UUID_SIZE];
+
+	mse_sending_free(&item->sending);
+	if (item->text == NULL)
+		return;
+	memcpy(id, item->record.id, sizeof(id));
+	mse_record_clear(&item->record);
+	memset(&item->record, 0, sizeof(item->record));
+	memcpy(item->record.id, id, sizeof(id));
+	free(item->text);
+	item->text = NULL;
+}
+
+void mse_item_free(struct mse_item **_item)
+{
+	struct mse_item *item = *_item;
+
+	*_item = NULL;
+	if (item == NULL)
+		return;
+	mse_item_drop_text(item);
+	free(item);
+}

@@ -1,0 +1,35 @@
+#ifndef MSE_DELIVER_REQUEST_H
+#define MSE_DELIVER_REQUEST_H
+
+#include "base/buf.h"
+#include "conf/conf.h"
+#include "deliver/transport.h"
+#include "event/record.h"
+#include "format/body.h"
+
+#define MSE_REQUEST_HEADERS 8
+
+/* A request with everything it points to, so that a reload may take the
+   configuration away while it is out. */
+struct mse_sending {
+	struct mse_request request;
+	struct mse_buf body;
+	struct mse_buf text; /* url, ca_file and headers, each with its NUL */
+	const char *headers[MSE_REQUEST_HEADERS + 1];
+};
+
+enum mse_request_kind {
+	MSE_REQUEST_LIVE,   /* says mailhook-floor */
+	MSE_REQUEST_REPLAY, /* says mailhook-replay */
+	MSE_REQUEST_TEST
+};
+
+/* -1: memory, limit or OpenSSL. request.done, context are the caller's. */
+int mse_sending_new(const struct mse_conf_endpoint *conf,
+		    const struct mse_body_context *context,
+		    const struct mse_record *record,
+		    enum mse_request_kind kind, uint64_t floor,
+		    int64_t wall_ms, struct mse_sending **sending_r);
+void mse_sending_free(struct mse_sending **sending);
+
+#endif
