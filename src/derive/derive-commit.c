@@ -70,11 +70,26 @@ int mse_derive_note_late(struct mse_derive *derive, const char *file,
 	return 0;
 }
 
+int mse_derive_note_forgotten(struct mse_derive *derive, const char *file)
+{
+	struct mse_derive_changes *changes = &derive->changes;
+	char (*list)[MSE_UUID_SIZE];
+
+	list = mse_derive_grow(changes->forgotten, &changes->forgotten_size,
+			       changes->forgotten_count, sizeof(*list));
+	if (list == NULL)
+		return -1;
+	changes->forgotten = list;
+	snprintf(list[changes->forgotten_count++], MSE_UUID_SIZE, "%s", file);
+	return 0;
+}
+
 void mse_derive_changes_clear(struct mse_derive_changes *changes)
 {
 	free(changes->checkpoints);
 	free(changes->announced);
 	free(changes->late);
+	free(changes->forgotten);
 	memset(changes, 0, sizeof(*changes));
 }
 
@@ -83,7 +98,8 @@ bool mse_derive_has_changes(const struct mse_derive *derive)
 	const struct mse_derive_changes *changes = &derive->changes;
 
 	return changes->checkpoint_count > 0 || changes->announced_count > 0 ||
-	       changes->late_count > 0 || changes->seal_file[0] != '\0' ||
+	       changes->late_count > 0 ||
+	       changes->forgotten_count > 0 || changes->seal_file[0] != '\0' ||
 	       changes->boot ||
 	       strcmp(derive->position.file, derive->committed.file) != 0 ||
 	       derive->position.offset != derive->committed.offset;
@@ -113,6 +129,11 @@ static int put_lists(struct mse_ledger *ledger,
 		snprintf(value, sizeof(value), "%" PRIu64,
 			 changes->late[i].handled);
 		if (mse_ledger_put_value(ledger, name, value, error_r) < 0)
+			return -1;
+	}
+	for (i = 0; i < changes->forgotten_count; i++) {
+		if (mse_ledger_forget_file(ledger, changes->forgotten[i],
+					   error_r) < 0)
 			return -1;
 	}
 	return 0;

@@ -16,8 +16,6 @@
 #include "event/event.h"
 #include "event/imap-url.h"
 
-/* Late records in line at once; more waits for the next look. */
-#define LATE_MAX ((size_t)8 * 1024 * 1024)
 /* A torn record behind a seal may still be completed by its writer. */
 #define TORN_AFTER_MS 60000
 
@@ -165,74 +163,60 @@ struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
 struct late_look {
 	struct mse_derive *derive;
 	struct mse_derive_tail *tail;
-	uint64_t passed;         /* octets of whole records met */
-	uint64_t handled;        /* of them now in line or told before */
 };
 
-static void append_late(struct mse_buf *buf, const char *text, size_t len)
+static void append_late(struct mse_buf *buf, const struct mse_slice *text)
 {
 	mse_buf_append_char(buf, MSE_RECORD_SEPARATOR);
-	mse_buf_append(buf, text, len - 1);
+	mse_buf_append(buf, text->data, text->len - 1);
 	mse_buf_append_str(buf, ",\"late\":true}\n");
 }
 
+/* Each whole record behind the seal, in order, each once in this process;
+   `handled` tells those that an earlier one appended again. */
 static void on_late(const char *text, size_t len, void *context)
 {
 	struct late_look *look = context;
 	struct mse_derive *derive = look->derive;
 	struct mse_record record;
 
-	look->passed += len + 2;
-	/* In order: what does not fit now waits, and all behind it. */
-	if (look->passed <= look->tail->handled ||
-	    look->handled + len + 2 != look->passed)
+	look->tail->met += len + 2;
+	if (look->tail->met <= look->tail->handled)
 		return;
-	if (derive->late.len > 0 && derive->late.len + len > LATE_MAX)
-		return;
-	look->handled = look->passed;
+	look->tail->handled = look->tail->met;
 	if (mse_record_parse(text, len, &record, NULL) < 0)
 		return;
 	if (!mse_derive_seen_has(&derive->seen, record.id)) {
-		append_late(&derive->late, record.bytes.data,
-			    record.bytes.len);
+		append_late(&derive->late, &record.bytes);
 		derive->late_records++;
 	}
 	mse_record_clear(&record);
 }
 
-static int look_at_tail(struct mse_derive *derive,
-			const struct mse_journal_file *file, int64_t mono_ms,
-			struct mse_error *error_r)
+static int read_tail(struct mse_derive *derive, struct mse_derive_tail *tail,
+		     struct mse_error *error_r)
 {
-	struct late_look look = { .derive = derive };
-	struct mse_derive_tail *tail = mse_derive_tail_of(derive, file->uuid);
-	char cause[MSE_DERIVE_CAUSE_SIZE];
-	uint64_t end;
+	struct late_look look = { .derive = derive, .tail = tail };
+	uint64_t handled = tail->handled;
 
-	if (tail == NULL)
-		return mse_error_set(error_r, "out of memory for late records");
-	if (tail->looked_at != file->size) {
-		tail->looked_at = file->size;
-		tail->same_since = mono_ms;
-	} else if (tail->torn_told ||
-		   mono_ms - tail->same_since < TORN_AFTER_MS) {
-		return 0;
-	}
-	look.tail = tail;
-	look.handled = tail->handled;
 	if (mse_journal_each_late(derive->journal, tail->file, on_late, &look,
 				  error_r) < 0)
 		return -1;
-	end = file->sealed_length + look.passed;
-	if (look.handled != look.passed)
-		tail->looked_at = 0; /* not all of it fit: look again */
-	if (look.handled != tail->handled) {
-		tail->handled = look.handled;
-		return mse_derive_note_late(derive, tail->file, look.handled) <
-		       0 ? mse_error_set(error_r, "out of memory") : 0;
-	}
-	if (mono_ms - tail->same_since < TORN_AFTER_MS)
-		return 0;
+	if (tail->handled != handled &&
+	    mse_derive_note_late(derive, tail->file, tail->handled) < 0)
+		return mse_error_set(error_r, "out of memory for late records");
+	return 0;
+}
+
+/* What stays incomplete behind a seal has lost its writer. */
+static int look_for_torn(struct mse_derive *derive,
+			 const struct mse_journal_file *file,
+			 struct mse_derive_tail *tail,
+			 struct mse_error *error_r)
+{
+	char cause[MSE_DERIVE_CAUSE_SIZE];
+	uint64_t end = file->sealed_length + tail->met;
+
 	tail->torn_told = true;
 	if (file->size <= end)
 		return 0;
@@ -244,30 +228,69 @@ static int look_at_tail(struct mse_derive *derive,
 		mse_error_set(error_r, "out of memory for gaps") : 0;
 }
 
+static int look_at_tail(struct mse_derive *derive,
+			const struct mse_journal_file *file, int64_t mono_ms,
+			struct mse_error *error_r)
+{
+	struct mse_derive_tail *tail = mse_derive_tail_of(derive, file->uuid);
+
+	if (tail == NULL)
+		return mse_error_set(error_r, "out of memory for late records");
+	tail->listed = true;
+	if (file->size <= file->sealed_length)
+		return 0;
+	if (tail->looked_at != file->size) {
+		tail->looked_at = file->size;
+		tail->same_since = mono_ms;
+		return read_tail(derive, tail, error_r);
+	}
+	if (tail->torn_told || mono_ms - tail->same_since < TORN_AFTER_MS)
+		return 0;
+	return look_for_torn(derive, file, tail, error_r);
+}
+
+/* Released files: what came between the last look and the unlink is still
+   there to be read, once. */
+static int drop_released(struct mse_derive *derive, struct mse_error *error_r)
+{
+	struct mse_derive_tail *tail;
+	size_t i = 0;
+
+	while (i < derive->tail_count) {
+		tail = &derive->tails[i];
+		if (tail->listed) {
+			tail->listed = false;
+			i++;
+			continue;
+		}
+		if (read_tail(derive, tail, error_r) < 0)
+			return -1;
+		if (mse_derive_note_forgotten(derive, tail->file) < 0)
+			return mse_error_set(error_r, "out of memory");
+		*tail = derive->tails[--derive->tail_count];
+	}
+	return 0;
+}
+
 int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
 			     struct mse_error *error_r)
 {
 	const struct mse_journal_file *files;
-	struct mse_journal_file *late = NULL;
-	unsigned int i, count, late_count = 0;
+	struct mse_journal_file *sealed;
+	unsigned int i, count, sealed_count = 0;
 	int ret = 0;
 
-	/* One batch at a time; copied, as the list is only valid until the
-	   next call into the journal. */
-	if (derive->late.len > 0)
-		return 0;
+	/* Copied: the list is only valid until the next call. */
 	files = mse_journal_files(derive->journal, &count);
-	if (count == 0)
-		return 0;
-	late = calloc(count, sizeof(*late));
-	if (late == NULL)
+	sealed = calloc(count + 1, sizeof(*sealed));
+	if (sealed == NULL)
 		return mse_error_set(error_r, "out of memory for late records");
 	for (i = 0; i < count; i++) {
-		if (files[i].sealed && files[i].size > files[i].sealed_length)
-			late[late_count++] = files[i];
+		if (files[i].sealed)
+			sealed[sealed_count++] = files[i];
 	}
-	for (i = 0; i < late_count && ret == 0; i++)
-		ret = look_at_tail(derive, &late[i], mono_ms, error_r);
-	free(late);
-	return ret;
+	for (i = 0; i < sealed_count && ret == 0; i++)
+		ret = look_at_tail(derive, &sealed[i], mono_ms, error_r);
+	free(sealed);
+	return ret < 0 ? -1 : drop_released(derive, error_r);
 }

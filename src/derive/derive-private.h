@@ -34,10 +34,12 @@ struct mse_derive_gap {
 /* What is known of a sealed file's tail. */
 struct mse_derive_tail {
 	char file[MSE_UUID_SIZE];
-	uint64_t handled;        /* octets of late records appended again */
+	uint64_t met;            /* octets of whole records seen there */
+	uint64_t handled;        /* of them, appended again or in line */
 	uint64_t looked_at;      /* file size at the last look */
 	int64_t same_since;      /* mono: that size since */
 	bool torn_told;
+	bool listed;             /* the journal still has the file */
 };
 
 /* What the next commit brings into the ledger besides the cursor. */
@@ -54,6 +56,8 @@ struct mse_derive_changes {
 		uint64_t handled;
 	} *late;
 	size_t late_count, late_size;
+	char (*forgotten)[MSE_UUID_SIZE]; /* released files */
+	size_t forgotten_count, forgotten_size;
 	char seal_file[MSE_UUID_SIZE]; /* "": no seal */
 	uint64_t seal_length;
 	bool boot;               /* this boot is accounted for */
@@ -137,6 +141,7 @@ int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
 			      uint64_t lost);
 int mse_derive_note_late(struct mse_derive *derive, const char *file,
 			 uint64_t handled);
+int mse_derive_note_forgotten(struct mse_derive *derive, const char *file);
 bool mse_derive_has_changes(const struct mse_derive *derive);
 /* Submits cursor and changes in one job, or only the seal (all = false), or
    the failed job again. The journal must have been synced. */

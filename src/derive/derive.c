@@ -111,11 +111,12 @@ static void take_damage(struct mse_derive *derive,
 	if (!derive->in_damage) {
 		derive->in_damage = true;
 		derive->damage_torn = false;
-		derive->damage_start = result->position.offset -
-			result->damaged_octets;
-		memcpy(derive->damage_file, result->position.file,
+		derive->damage_start = result->damage_offset;
+		memcpy(derive->damage_file, result->damage_file,
 		       sizeof(derive->damage_file));
 	}
+	/* A shrunken file sends the reader back to its start. */
+	derive->position = result->position;
 	derive->damage_torn = derive->damage_torn || result->torn;
 }
 
@@ -162,25 +163,21 @@ static int take_record(struct mse_derive *derive,
 		out_of_memory(error_r) : 0;
 }
 
-static int go_past_released(struct mse_derive *derive,
-			    struct mse_error *error_r)
+/* The reader stands in the next file already. */
+static int take_released(struct mse_derive *derive,
+			 const struct mse_read_result *result,
+			 struct mse_error *error_r)
 {
 	char cause[MSE_DERIVE_CAUSE_SIZE];
 
 	snprintf(cause, sizeof(cause), "position:%s:%" PRIu64,
 		 derive->position.file, derive->position.offset);
-	mse_journal_next_file_start(derive->journal, derive->position.file,
-				    &derive->position);
-	mse_journal_reader_free(&derive->reader);
-	derive->reader = mse_journal_reader_new(derive->journal,
-						&derive->position);
-	if (derive->reader == NULL ||
-	    mse_derive_gap_add(derive, cause,
-			       "the journal was released unread", 0,
-			       derive->last_record_ms,
-			       mse_clock_wall(derive->clock)) < 0)
-		return out_of_memory(error_r);
-	return 0;
+	derive->position = result->position;
+	return mse_derive_gap_add(derive, cause,
+				  "the journal was released unread", 0,
+				  derive->last_record_ms,
+				  mse_clock_wall(derive->clock)) < 0 ?
+		out_of_memory(error_r) : 0;
 }
 
 /* Returns 0 at the end, 1 if there may be more, -1. */
@@ -191,11 +188,6 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 	int ret = 0;
 
 	derive->at_end = false;
-	if (derive->reader == NULL) /* memory was out */
-		derive->reader = mse_journal_reader_new(derive->journal,
-							&derive->position);
-	if (derive->reader == NULL)
-		return out_of_memory(error_r);
 	for (i = 0; i < READ_AT_ONCE && ret == 0; i++) {
 		switch (mse_journal_reader_next(derive->reader, &result,
 						error_r)) {
@@ -206,7 +198,7 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 			take_damage(derive, &result);
 			break;
 		case MSE_READ_RELEASED:
-			ret = go_past_released(derive, error_r);
+			ret = take_released(derive, &result, error_r);
 			break;
 		case MSE_READ_END:
 			derive->at_end = true;
