@@ -58,6 +58,21 @@ static bool mailhook_box_wants(struct mailbox *box, enum mse_event_type type,
 	return mse_interest_wants(interest, &route);
 }
 
+/* The view of a mailbox just created can be from before its UIDVALIDITY was
+   (sdbox, mdbox). */
+static uint32_t mailhook_fresh_uidvalidity(struct mailbox *box)
+{
+	struct mail_index_view *view;
+	uint32_t uidvalidity;
+
+	if (box->index == NULL || mail_index_refresh(box->index) < 0)
+		return 0;
+	view = mail_index_view_open(box->index);
+	uidvalidity = mail_index_get_header(view)->uid_validity;
+	mail_index_view_close(&view);
+	return uidvalidity;
+}
+
 /* UIDVALIDITY and GUID, if the mailbox is one that has them. Asks for its
    existence first: a status would create an auto=create mailbox. */
 static void mailhook_box_identify(struct mailbox *box,
@@ -74,7 +89,8 @@ static void mailhook_box_identify(struct mailbox *box,
 		return;
 	}
 	if (mailbox_get_status(box, STATUS_UIDVALIDITY, &status) == 0) {
-		place->uidvalidity = status.uidvalidity;
+		place->uidvalidity = status.uidvalidity != 0 ?
+			status.uidvalidity : mailhook_fresh_uidvalidity(box);
 		place->guid = mailhook_mailbox_guid(box);
 	}
 	mail_storage_last_error_pop(box->storage);
