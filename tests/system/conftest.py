@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from harness import build
+pytest.register_assert_rewrite("harness.expect")
+
+from harness import build  # noqa: E402
 from harness.dovecot import Dovecot
 from harness.expect import Mail
 from harness.receiver import Receiver, new_secret

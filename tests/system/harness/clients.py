@@ -49,7 +49,9 @@ class Imap:
         if literal is not None:
             send += b" {%d}\r\n" % len(literal)
             self.raw.send(send)
-            self._continuation()
+            refused = self._continuation()
+            if refused:
+                return refused[len(tag) + 1:].decode("utf-8", "replace"), []
             parts = (literal,) + more
             while parts:
                 self.raw.send(parts[0])
@@ -57,7 +59,8 @@ class Imap:
                     break
                 # text between two literals, which opens the next one
                 self.raw.send(parts[1] + b" {%d}\r\n" % len(parts[2]))
-                self._continuation()
+                refused = self._continuation()
+                assert not refused, refused
                 parts = parts[2:]
             self.raw.send(b"\r\n")
         else:
@@ -130,8 +133,9 @@ class Imap:
         return line
 
     def _continuation(self):
+        """None, or the line that refused the literal."""
         line = self._line()
-        assert line.startswith(b"+"), line
+        return None if line.startswith(b"+") else line
 
 
 class Pop3:

@@ -143,7 +143,7 @@ class Mail:
         came = self.take()
         assert [r.type for r in came] == [kind for kind, _ in events]
         for request, (kind, data) in zip(came, events):
-            assert settled(request) == data, kind
+            assert {kind: settled(request)} == {kind: data}
         return came
 
 
