@@ -16,7 +16,8 @@
  * moves between them in the order of submission, so completions come in that
  * order too. A job's success is told only after the COMMIT that holds it.
  *
- *	submit → waiting → batch: BEGIN, for each SAVEPOINT run RELEASE, COMMIT
+ *	submit → waiting
+ *	       → batch: BEGIN, for each SAVEPOINT run RELEASE, COMMIT
  *	       → finished → dispatch → done
  *
  * A crash at any point leaves whole batches in the ledger; jobs whose done()
