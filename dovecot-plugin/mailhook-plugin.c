@@ -54,6 +54,9 @@ struct mse_appender *mailhook_appender(const char *path)
 	}
 	if (mse_appender_new(path, &appender) < 0)
 		return NULL;
+	/* Read now: only dovecot's group may, and a mail process without a
+	   master (lda, doveadm) is about to lose that right. */
+	(void)mse_appender_interest(appender);
 	dir = i_new(struct mailhook_dir, 1);
 	dir->path = i_strdup(path);
 	dir->appender = appender;
