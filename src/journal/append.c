@@ -269,6 +269,8 @@ static int choose_file(struct mse_appender *appender, uint64_t *size_r)
 
 	if (appender->dir_fd < 0)
 		open_dir(appender);
+	if (appender->dir_fd < 0)
+		return -1;
 	if (fstatat(appender->dir_fd, MSE_JOURNAL_NAME, &st,
 		    AT_SYMLINK_NOFOLLOW) == 0 &&
 	    ((appender->journal_fd >= 0 &&

@@ -115,12 +115,9 @@ int mse_journal_put_current(struct mse_journal *journal,
 		mse_files_remove(journal->files, journal->files->count - 1);
 		return -1;
 	}
-	if (fsync(journal->dir_fd) < 0) {
-		/* It is in place and will be used; only a power cut could
-		   undo that, and then open() finishes the rotation again. */
-		(void)mse_error_set(error_r, "cannot sync %s: %s",
-				    journal->dir, strerror(errno));
-	}
+	/* It is in place and in use even if this fails. Then only a power cut
+	   could undo the rename, and open() finishes the rotation again. */
+	(void)fsync(journal->dir_fd);
 	return 0;
 }
 
