@@ -33,6 +33,10 @@
 #define HOUR (3600 * SECOND)
 #define DAY (24 * HOUR)
 
+/* Put behind the file's text: libconfuse takes the end of the file for the
+   "}" of a section, so an endpoint that was never closed meets this key. */
+#define END_KEY "mailhook_conf_ends_here"
+
 /* Where the values of one key stood. */
 struct key {
 	const cfg_opt_t *opt;
@@ -114,7 +118,10 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 {
 	bool inside = strcmp(cfg->name, "endpoint") == 0;
 
-	if (!looks_like_key(name)) {
+	if (strcmp(name, END_KEY) == 0) {
+		fail_at(cfg->line, "the file ends inside endpoint \"%s\"; "
+			"write the missing \"}\"", cfg->title);
+	} else if (!looks_like_key(name)) {
 		fail_at(cfg->line, "here stands something that is no key; "
 			"write KEY = \"value\", or put commas between the "
 			"values of a list");
@@ -258,7 +265,7 @@ static cfg_t *new_parser(void)
 	cfg_opt_t opts[] = {
 		STRING("server_name"), STRING("retention"),
 		STRING("journal_limit"), STRING("flag_events"),
-		LIST("expire_services"),
+		LIST("expire_services"), STRING(END_KEY),
 		CFG_SEC("endpoint", endpoint_opts,
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_END()
@@ -270,19 +277,22 @@ static cfg_t *new_parser(void)
 	return cfg;
 }
 
-static int parse_text(cfg_t *cfg, char *text, size_t len)
+static int parse_text(cfg_t *cfg, struct mse_buf *text)
 {
 	FILE *stream;
 	int ret;
 
-	if (len == 0)
-		return 0;
-	if (memchr(text, '\0', len) != NULL)
+	if (text->len > 0 && memchr(text->data, '\0', text->len) != NULL)
 		return fail_at(1, "is not a text file; write mailhook's "
 			       "configuration into it");
+	if (text->len > 0 && text->data[text->len - 1] != '\n')
+		mse_buf_append_char(text, '\n');
+	mse_buf_append_str(text, END_KEY " = 1\n");
+	if (mse_buf_failed(text))
+		return fail_memory();
 	/* A stream over memory: libconfuse's scanner ends the process when
 	   reading from a file fails. */
-	stream = fmemopen(text, len, "r");
+	stream = fmemopen(text->data, text->len, "r");
 	if (stream == NULL)
 		return fail_memory();
 	ret = cfg_parse_fp(cfg, stream);
@@ -688,14 +698,14 @@ static int read_globals(cfg_t *cfg, struct mse_conf *conf)
 	return conf->server_name == NULL ? fail_memory() : 0;
 }
 
-static int read_conf(char *text, size_t len, struct mse_conf *conf)
+static int read_conf(struct mse_buf *text, struct mse_conf *conf)
 {
 	cfg_t *cfg = new_parser();
 	int ret;
 
 	if (cfg == NULL)
 		return fail_memory();
-	ret = parse_text(cfg, text, len);
+	ret = parse_text(cfg, text);
 	if (ret == 0)
 		ret = read_globals(cfg, conf);
 	if (ret == 0)
@@ -732,7 +742,7 @@ int mse_conf_read(const char *path, struct mse_conf **conf_r,
 	reading = &state;
 	conf = calloc(1, sizeof(*conf));
 	ret = conf == NULL ? fail_memory() :
-		read_conf(text.data, text.len, conf);
+		read_conf(&text, conf);
 	clear_reading(&state);
 	if (text.len > 0)
 		explicit_bzero(text.data, text.len);
