@@ -182,15 +182,15 @@ int mse_journal_rotate(struct mse_journal *journal, bool force,
 		return -1;
 	/* Somebody took `journal` away or put another there: what we hold is
 	   read to its end, under no name, and a new one takes its place. */
-	linked = in_place;
-	if (linked && link_old(journal, &number, error_r) < 0)
-		return -1;
-	if (!in_place && !gone &&
-	    mse_journal_move_aside(journal, MSE_JOURNAL_NAME, error_r) < 0)
-		return -1;
-	if (mse_journal_put_current(journal, error_r) < 0) {
+	linked = in_place && link_old(journal, &number, error_r) == 0;
+	if ((in_place && !linked) ||
+	    (!in_place && !gone &&
+	     mse_journal_move_aside(journal, MSE_JOURNAL_NAME, error_r) < 0) ||
+	    mse_journal_put_current(journal, error_r) < 0) {
 		if (linked)
 			unlink_old(journal, number);
+		/* With all that was preallocated for it. */
+		(void)unlinkat(journal->dir_fd, MSE_JOURNAL_TEMPORARY, 0);
 		return -1;
 	}
 	old->info.current = false;

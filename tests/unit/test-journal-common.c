@@ -64,6 +64,8 @@ int journal_test_teardown(void **state)
 	journal_test_close(test);
 	dir = opendir(test->dir);
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
 		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
 			(void)unlinkat(dirfd(dir), entry->d_name,
 				       AT_REMOVEDIR);

@@ -235,6 +235,7 @@ static void test_current_taken_away(void **state)
 	assert_int_equal(mkdir(journal_test_path(test, "journal"), 0700), 0);
 	assert_int_equal(mse_journal_rotate(test->journal, false, &rotated,
 					    &error), -1);
+	assert_false(journal_test_exists(test, "journal.tmp"));
 }
 
 static void test_seal(void **state)
