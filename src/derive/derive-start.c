@@ -253,6 +253,23 @@ static int compare_boot(struct mse_derive *derive, const struct memory *memory)
 				  mse_clock_wall(derive->clock));
 }
 
+/* A new presence counts from nothing. */
+static int forget_announced(struct mse_derive *derive)
+{
+	unsigned int slot;
+
+	if (!mse_journal_was_created(derive->journal))
+		return 0;
+	for (slot = 0; slot < MSE_PRESENCE_SLOTS; slot++) {
+		if (derive->announced[slot] == 0)
+			continue;
+		derive->announced[slot] = 0;
+		if (mse_derive_note_announced(derive, slot, 0) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int mse_derive_load(struct mse_derive *derive, struct mse_error *error_r)
 {
 	struct memory memory = { .derive = derive };
@@ -261,11 +278,9 @@ int mse_derive_load(struct mse_derive *derive, struct mse_error *error_r)
 	ret = mse_ledger_worker_call(derive->ledger, recall, &memory, error_r);
 	if (ret < 0)
 		goto out;
-	/* A new presence counts from nothing. */
-	if (mse_journal_was_created(derive->journal))
-		memset(derive->announced, 0, sizeof(derive->announced));
-	if (repeat_seals(derive, &memory) < 0 || place(derive, &memory) < 0 ||
-	    compare_boot(derive, &memory) < 0) {
+	if (forget_announced(derive) < 0 ||
+	    repeat_seals(derive, &memory) < 0 ||
+	    place(derive, &memory) < 0 || compare_boot(derive, &memory) < 0) {
 		ret = mse_error_set(error_r, "out of memory");
 		goto out;
 	}

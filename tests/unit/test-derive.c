@@ -1,0 +1,287 @@
+/* derive: what it announces, once, whatever is lost between two steps. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "derive/derive.h"
+#include "journal/presence.h"
+#include "test-journal-common.h"
+
+struct derive_test {
+	struct journal_test *journal;
+	struct mse_ledger_worker *worker;
+	struct mse_derive *derive;
+};
+
+static void open_derive(struct derive_test *test)
+{
+	struct mse_derive_parts parts = {
+		.journal = test->journal->journal,
+		.ledger = test->worker,
+		.appender = test->journal->appender,
+		.clock = &test->journal->clock.clock,
+		.server_name = "mail.example", .server_fqdn = "b1.example",
+	};
+	struct mse_error error;
+
+	if (mse_derive_new(&parts, &test->derive, &error) < 0)
+		fail_msg("%s", error.text);
+}
+
+static void open_test(struct derive_test *test, struct journal_test *journal)
+{
+	struct mse_ledger *ledger = mse_ledger_new_memory();
+	struct mse_error error;
+
+	test->journal = journal;
+	assert_non_null(ledger);
+	assert_int_equal(mse_ledger_worker_new(&ledger, false, &test->worker,
+					       &error), 0);
+	open_derive(test);
+}
+
+static void close_test(struct derive_test *test)
+{
+	mse_derive_free(&test->derive);
+	mse_ledger_worker_free(&test->worker);
+}
+
+static void stop(struct derive_test *test)
+{
+	mse_derive_free(&test->derive);
+	mse_ledger_worker_dispatch(test->worker);
+	journal_test_close(test->journal);
+	journal_test_open(test->journal);
+}
+
+/* Until nothing waits; time passes for looks, seals and commits. */
+static void settle(struct derive_test *test)
+{
+	struct mse_error error;
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		if (mse_derive_run(test->derive, &error) == INT64_MAX - 1)
+			fail_msg("%s", error.text);
+		mse_ledger_worker_dispatch(test->worker);
+		mse_clock_fake_advance(&test->journal->clock, 1000);
+	}
+	assert_true(mse_derive_is_idle(test->derive));
+}
+
+/* Gaps in the journal; the last one's cause and text. */
+static unsigned int count_type(struct derive_test *test, const char *part,
+			       char *text_r, size_t size)
+{
+	struct mse_journal_reader *reader =
+		journal_test_reader(test->journal);
+	struct mse_read_result result;
+	struct mse_error error;
+	unsigned int count = 0;
+	enum mse_read read;
+	char text[4096];
+
+	while ((read = mse_journal_reader_next(reader, &result, &error)) !=
+	       MSE_READ_END) {
+		if (read != MSE_READ_RECORD)
+			continue;
+		snprintf(text, sizeof(text), "%.*s",
+			 (int)result.record.bytes.len,
+			 result.record.bytes.data);
+		if (strstr(text, part) == NULL)
+			continue;
+		count++;
+		if (text_r != NULL)
+			snprintf(text_r, size, "%s", text);
+	}
+	mse_journal_reader_free(&reader);
+	return count;
+}
+
+static void lose(struct derive_test *test, uint64_t count)
+{
+	int fd = mse_journal_presence_fd(test->journal->journal);
+
+	assert_int_equal(mse_presence_add_lost(fd, 7, count,
+					       test->journal->clock.wall), 0);
+}
+
+static void test_losses(void **state)
+{
+	struct derive_test test;
+	char text[4096];
+
+	open_test(&test, *state);
+	settle(&test);
+	assert_int_equal(count_type(&test, "Gap", NULL, 0), 0);
+	lose(&test, 3);
+	settle(&test);
+	assert_int_equal(count_type(&test, "Gap", text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "presence:7:3"));
+	assert_non_null(strstr(text, "lost in a mail process"));
+	assert_non_null(strstr(text, "imap://mail.example/"));
+	lose(&test, 2);
+	settle(&test);
+	assert_int_equal(count_type(&test, "Gap", text, sizeof(text)), 2);
+	assert_non_null(strstr(text, "presence:7:5"));
+	/* A new daemon has nothing new to tell. */
+	stop(&test);
+	open_derive(&test);
+	settle(&test);
+	assert_int_equal(count_type(&test, "Gap", NULL, 0), 2);
+	close_test(&test);
+}
+
+/* Appended and synced, then the daemon died before the commit. */
+static void test_crash_before_commit(void **state)
+{
+	struct derive_test test;
+
+	open_test(&test, *state);
+	lose(&test, 3);
+	settle(&test);
+	close_test(&test);
+	open_test(&test, *state); /* a ledger that knows nothing of it */
+	settle(&test);
+	assert_int_equal(count_type(&test, "presence:7:3", NULL, 0), 1);
+	close_test(&test);
+}
+
+static void test_damage(void **state)
+{
+	static const char foreign[] = "\x1e{\"half\":\x1e{}\n";
+	struct derive_test test;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 1, 0);
+	journal_test_put(test.journal, "journal", foreign,
+			 sizeof(foreign) - 1);
+	journal_test_append(test.journal, 2, 1, 0);
+	settle(&test);
+	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	close_test(&test);
+	open_test(&test, *state);
+	settle(&test);
+	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	close_test(&test);
+}
+
+static void test_rotation_and_late(void **state)
+{
+	const struct mse_journal_file *files;
+	struct derive_test test;
+	struct mse_buf late;
+	unsigned int count;
+	bool rotated;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	assert_int_equal(mse_journal_rotate(test.journal->journal, true,
+					    &rotated, NULL), 0);
+	assert_true(rotated);
+	settle(&test);
+	files = mse_journal_files(test.journal->journal, &count);
+	assert_int_equal(count, 2);
+	assert_true(files[0].sealed);
+	assert_int_equal(files[0].sealed_length, files[0].size);
+	assert_string_equal(mse_derive_file(test.derive), files[1].uuid);
+
+	mse_buf_init(&late, 4096);
+	journal_test_record(&late, 9, 0);
+	journal_test_put(test.journal, "journal.1", late.data, late.len);
+	mse_buf_clear(&late);
+	settle(&test);
+	assert_int_equal(count_type(&test, "\"late\":true}", NULL, 0), 1);
+	stop(&test);
+	open_derive(&test);
+	settle(&test);
+	assert_int_equal(count_type(&test, "\"late\":true}", NULL, 0), 1);
+	close_test(&test);
+}
+
+static int spoil_cursor(struct mse_ledger *ledger, void *context,
+			struct mse_error *error_r)
+{
+	struct mse_ledger_cursor cursor;
+
+	if (mse_ledger_get_cursor(ledger, MSE_LEDGER_DERIVE, &cursor,
+				  error_r) != 1)
+		return -1;
+	cursor.position.offset++;
+	return mse_ledger_put_cursor(ledger, MSE_LEDGER_DERIVE, &cursor,
+				     error_r);
+}
+
+static int spoil_boot(struct mse_ledger *ledger, void *context,
+		      struct mse_error *error_r)
+{
+	if (mse_ledger_put_value(ledger, "boot-id", "another", error_r) < 0)
+		return -1;
+	return mse_ledger_put_value(ledger, "clean", context, error_r);
+}
+
+static void restart_with(struct derive_test *test,
+			 int (*spoil)(struct mse_ledger *ledger, void *context,
+				      struct mse_error *error_r),
+			 void *context)
+{
+	struct mse_error error;
+
+	stop(test);
+	assert_int_equal(mse_ledger_worker_call(test->worker, spoil, context,
+						&error), 0);
+	open_derive(test);
+	settle(test);
+}
+
+static void test_mismatch(void **state)
+{
+	struct derive_test test;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	restart_with(&test, spoil_cursor, NULL);
+	assert_int_equal(count_type(&test, "position:", NULL, 0), 1);
+	close_test(&test);
+}
+
+static void test_boot(void **state)
+{
+	struct derive_test test;
+	char text[4096];
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 1, 0);
+	settle(&test);
+	restart_with(&test, spoil_boot, "1");
+	assert_int_equal(count_type(&test, "boot:", NULL, 0), 0);
+	restart_with(&test, spoil_boot, "0");
+	assert_int_equal(count_type(&test, "boot:", text, sizeof(text)), 1);
+	assert_non_null(strstr(text, "vnd.mailhook.since"));
+	close_test(&test);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, journal_test_setup, \
+						   journal_test_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_losses),
+		TEST(test_crash_before_commit),
+		TEST(test_damage),
+		TEST(test_rotation_and_late),
+		TEST(test_mismatch),
+		TEST(test_boot),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
