@@ -102,6 +102,19 @@ service mailhook {{
 """
 
 
+def sanitizer_environment(top):
+    """The plugin built with sanitizers needs their run-time loaded first
+    into stock Dovecot binaries; GDB keeps its symbols there to the end."""
+    if not os.environ.get("MAILHOOK_SANITIZE"):
+        return {}
+    library = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], check=True, text=True,
+        stdout=subprocess.PIPE).stdout.strip()
+    return {"GDB": "1", "LD_PRELOAD": os.path.realpath(library),
+            "ASAN_OPTIONS": f"log_path={top}/log/asan:detect_leaks=0",
+            "UBSAN_OPTIONS": f"log_path={top}/log/ubsan:print_stacktrace=1"}
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -117,7 +130,7 @@ class Dovecot:
     mailhookd beside it) or None (the plugin alone)."""
 
     def __init__(self, plugin=True, daemon="service", config="", extra="",
-                 mail_location="sdbox:~/sdbox", environment=""):
+                 mail_location="sdbox:~/sdbox"):
         self.top = Path(tempfile.mkdtemp(prefix="mailhook-"))
         os.chmod(self.top, 0o755)
         self.imap_port, self.pop3_port, self.lmtp_port = free_ports(3)
@@ -132,9 +145,12 @@ class Dovecot:
         self._make_directories()
         self.configure(config)
 
-        environment += (f" MAILHOOK_DIR={self.state}"
-                        f" MAILHOOK_CONFIG={self.mailhook_conf}"
-                        f" MAILHOOK_CONTROL={self.control}")
+        self.environment = {
+            "MAILHOOK_DIR": self.state,
+            "MAILHOOK_CONFIG": self.mailhook_conf,
+            **sanitizer_environment(self.top)}
+        environment = " ".join(
+            f"{k}={v}" for k, v in self.environment.items())
         mailhook = ""
         if plugin:
             mailhook = MAILHOOK.format(
@@ -217,6 +233,11 @@ class Dovecot:
 
     def remove(self):
         self.stop()
+        reports = [path for path in (self.top / "log").iterdir()
+                   if path.name.startswith(("asan", "ubsan"))]
+        if reports:
+            raise AssertionError("the sanitizers complain:\n" + "\n".join(
+                path.read_text("utf-8", "replace") for path in reports))
         if not os.environ.get("MAILHOOK_KEEP"):
             shutil.rmtree(self.top, ignore_errors=True)
 
@@ -244,7 +265,8 @@ class Dovecot:
             [build.DAEMON, "--user", "dovecot", "--config",
              self.mailhook_conf, "--dir", self.state, "--control",
              self.control],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**os.environ, **sanitizer_environment(self.top)})
         if wait:
             self.wait_daemon()
         return self.daemon_process
@@ -290,15 +312,19 @@ class Dovecot:
                          check, timeout)
 
     def doveadm(self, *args, check=True, input=None):
+        """As an administrator's cron job: not through Dovecot's master."""
         return self._run(["doveadm", "-c", self.conf, *args], check, 60,
-                         input)
+                         input, self.environment)
 
-    def _run(self, command, check, timeout, input=None):
+    def _run(self, command, check, timeout, input=None, environment=None):
+        environment = {
+            **os.environ,
+            **{k: str(v) for k, v in (environment or {}).items()}}
         given = {"input": input} if input is not None else \
             {"stdin": subprocess.DEVNULL}
         done = subprocess.run([str(part) for part in command], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=timeout, **given)
+                              timeout=timeout, env=environment, **given)
         if check and done.returncode != 0:
             raise AssertionError(
                 f"{' '.join(map(str, command))}: exit {done.returncode}\n"
