@@ -5,6 +5,7 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,9 +53,15 @@ static bool buf_reserve(struct mse_buf *buf, size_t len)
 	need = buf->len + len + 1;
 	if (need <= buf->size)
 		return true;
-	size = buf->size == 0 ? BUF_FIRST_SIZE : buf->size;
-	while (size < need)
-		size = size > need / 2 ? need : size * 2;
+	/* At least doubled, or a buffer filled by the octet would be copied
+	   for every one. */
+	size = buf->size < BUF_FIRST_SIZE / 2 ? BUF_FIRST_SIZE :
+	       buf->size > SIZE_MAX / 2 ? SIZE_MAX : buf->size * 2;
+	if (size < need)
+		size = need;
+	/* need <= limit + 1 */
+	if (size - 1 > buf->limit)
+		size = buf->limit + 1;
 	data = realloc(buf->data, size);
 	if (data == NULL) {
 		buf->failed = true;
