@@ -1,0 +1,65 @@
+#ifndef MSE_DAEMON_PRIVATE_H
+#define MSE_DAEMON_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "daemon/daemon.h"
+#include "event/uuid.h"
+
+struct event;
+struct event_base;
+
+#define MSE_SAFETY_MS 60000       /* idle, the daemon wakes this often */
+#define MSE_LOCK_WAIT_MS 10000    /* for the predecessor to leave */
+#define MSE_STOP_WAIT_MS 5000     /* for answers */
+#define MSE_SIGNALS 3
+
+struct mse_daemon {
+	struct mse_daemon_options options;
+	struct event_base *base;
+	/* conf is in force; old_conf lives until deliver has let go of it. */
+	struct mse_conf *conf, *old_conf;
+	struct mse_journal *journal;
+	struct mse_ledger_worker *ledger;
+	struct mse_appender *appender;
+	struct mse_derive *derive;
+	struct mse_deliver *deliver;
+	struct mse_http *http;
+	struct mse_control *control;
+
+	struct event *timer, *watch, *completions, *stop_pipe;
+	struct event *signals[MSE_SIGNALS];
+
+	char server_fqdn[256];
+	uint64_t generation;
+	bool ledger_rebuilt;
+	char current_file[MSE_UUID_SIZE]; /* when upkeep last ran */
+	int64_t started_ms, derive_at_ms, upkeep_at_ms;
+	bool derive_due;   /* the journal grew or commits completed */
+	bool hurry;        /* a tail has more to read: pass again at once */
+	bool stopping, cancelled, quit;
+	int64_t stop_at_ms;
+};
+
+/* daemon-parts.c */
+int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r);
+void mse_daemon_parts_free(struct mse_daemon *daemon);
+const char *mse_daemon_server_name(const struct mse_daemon *daemon);
+
+/* daemon-upkeep.c */
+/* Writes the union of what the endpoints want. */
+int mse_daemon_write_interest(struct mse_daemon *daemon,
+			      struct mse_error *error_r);
+/* Reads the configuration again. On a mistake the running one stays in
+   force. On success the new interest is in place. */
+int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r);
+/* Releases journal files and tells producers how much they may append. */
+void mse_daemon_upkeep(struct mse_daemon *daemon);
+
+/* daemon.c */
+void mse_daemon_stop(struct mse_daemon *daemon, const char *why);
+int64_t mse_daemon_now(void);
+
+#endif

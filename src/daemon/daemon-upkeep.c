@@ -1,0 +1,162 @@
+/*
+ * What the daemon does beside delivering: the interest, a changed
+ * configuration, releasing journal files.
+ *
+ * Invariant: a configuration is either in force as a whole or not at all.
+ */
+#include "mse-config.h"
+
+#include "daemon/daemon-private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "deliver/deliver.h"
+#include "derive/derive.h"
+#include "http/http.h"
+#include "journal/interest.h"
+#include "journal/journal.h"
+#include "ledger/worker.h"
+
+int mse_daemon_write_interest(struct mse_daemon *daemon,
+			      struct mse_error *error_r)
+{
+	const struct mse_conf *conf = daemon->conf;
+	struct mse_interest interest;
+	size_t i;
+	int ret;
+
+	memset(&interest, 0, sizeof(interest));
+	interest.subscriptions = calloc(conf->endpoint_count + 1,
+					sizeof(*interest.subscriptions));
+	if (interest.subscriptions == NULL)
+		return mse_error_set(error_r, "there is no memory");
+	interest.count = conf->endpoint_count;
+	for (i = 0; i < conf->endpoint_count; i++) {
+		interest.subscriptions[i] = conf->endpoints[i].subscription;
+		interest.types |= conf->endpoints[i].subscription.types;
+	}
+	interest.flag_events_full = conf->flag_events_full;
+	interest.expire_services = conf->expire_services;
+	ret = mse_interest_write(mse_journal_dir_fd(daemon->journal),
+				 &interest, error_r);
+	/* The subscriptions' insides are the configuration's. */
+	free(interest.subscriptions);
+	return ret;
+}
+
+/* Kept-alive connections of endpoints that now say another URL or CA. */
+static void mse_daemon_forget_connections(struct mse_daemon *daemon,
+					  const struct mse_conf *before)
+{
+	const struct mse_conf_endpoint *endpoint;
+	size_t i;
+
+	for (i = 0; i < before->endpoint_count; i++) {
+		endpoint = &before->endpoints[i];
+		mse_http_forget(daemon->http, endpoint->name);
+	}
+}
+
+static void mse_daemon_apply_limits(struct mse_daemon *daemon)
+{
+	struct mse_journal_limits limits = {
+		.file_size = MSE_JOURNAL_FILE_SIZE,
+		.retention_ms = daemon->conf->retention_ms,
+		.journal_limit = daemon->conf->journal_limit
+	};
+
+	mse_journal_set_limits(daemon->journal, &limits);
+	daemon->upkeep_at_ms = 0;
+}
+
+int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
+{
+	struct mse_conf *conf;
+
+	if (daemon->old_conf != NULL &&
+	    !mse_deliver_is_settled(daemon->deliver))
+		return mse_error_set(error_r, "the reload before this one "
+				     "still waits for answers; try again in a "
+				     "few seconds");
+	if (daemon->old_conf != NULL)
+		mse_conf_free(&daemon->old_conf);
+	if (mse_conf_read(daemon->options.config_path, &conf, error_r) < 0)
+		return -1;
+	if (mse_deliver_configure(daemon->deliver, conf, error_r) < 0) {
+		mse_conf_free(&conf);
+		return -1;
+	}
+	daemon->old_conf = daemon->conf;
+	daemon->conf = conf;
+	mse_daemon_forget_connections(daemon, daemon->old_conf);
+	mse_daemon_apply_limits(daemon);
+	return mse_daemon_write_interest(daemon, error_r);
+}
+
+static int mse_daemon_forget_file(struct mse_ledger *ledger, void *context,
+				  struct mse_error *error_r)
+{
+	return mse_ledger_forget_file(ledger, context, error_r);
+}
+
+static void mse_daemon_file_released(const struct mse_journal_file *file,
+				     bool forced, void *context)
+{
+	struct mse_daemon *daemon = context;
+	char uuid[MSE_UUID_SIZE];
+	struct mse_error error;
+
+	memcpy(uuid, file->uuid, sizeof(uuid));
+	if (mse_deliver_file_released(daemon->deliver, file, forced,
+				      &error) < 0 ||
+	    mse_ledger_worker_call(daemon->ledger, mse_daemon_forget_file,
+				   uuid, &error) < 0)
+		mse_log(MSE_LOG_ERROR, "a journal file goes: %s", error.text);
+	if (forced)
+		mse_log(MSE_LOG_WARNING, "journal_limit is reached: the "
+			"oldest journal file goes although not every "
+			"endpoint has read it; those get a Gap");
+}
+
+/* The older of two files, by their place in the journal. A uuid that is not
+   there (any more) needs the oldest there is. */
+static const char *mse_daemon_oldest_needed(struct mse_daemon *daemon)
+{
+	const char *one = mse_deliver_oldest_file(daemon->deliver);
+	const char *two = mse_derive_file(daemon->derive);
+	const struct mse_journal_file *files;
+	unsigned int count, i;
+
+	files = mse_journal_files(daemon->journal, &count);
+	for (i = 0; i < count; i++) {
+		if (one != NULL && strcmp(files[i].uuid, one) == 0)
+			return one;
+		if (two != NULL && strcmp(files[i].uuid, two) == 0)
+			return two;
+	}
+	return one != NULL ? one : two;
+}
+
+void mse_daemon_upkeep(struct mse_daemon *daemon)
+{
+	const struct mse_journal_file *files;
+	struct mse_error error;
+	unsigned int count;
+	const char *oldest;
+
+	oldest = mse_daemon_oldest_needed(daemon);
+	if (oldest != NULL &&
+	    mse_journal_release(daemon->journal, oldest,
+				mse_daemon_file_released, daemon,
+				&error) < 0)
+		mse_log(MSE_LOG_ERROR, "%s", error.text);
+	if (mse_journal_allow(daemon->journal, daemon->generation,
+			      &error) < 0)
+		mse_log(MSE_LOG_ERROR, "%s", error.text);
+	files = mse_journal_files(daemon->journal, &count);
+	if (count > 0)
+		memcpy(daemon->current_file, files[count - 1].uuid,
+		       sizeof(daemon->current_file));
+}

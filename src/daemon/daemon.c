@@ -1,0 +1,305 @@
+/*
+ * The loop: whatever woke the daemon, one pass then gives every part the
+ * chance to do what it now can, and the timer is set to the earliest time
+ * that any of them named.
+ *
+ * Invariant: idle, it wakes for the journal's inotify and the safety timer
+ * only. Stopping, nothing new is sent and the ledger's lock is released
+ * after the last commit.
+ */
+#include "mse-config.h"
+
+#include "daemon/daemon-private.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "deliver/deliver.h"
+#include "derive/derive.h"
+#include "journal/journal.h"
+#include "ledger/worker.h"
+
+int64_t mse_daemon_now(void)
+{
+	return mse_clock_mono(&mse_clock_system);
+}
+
+void mse_daemon_stop(struct mse_daemon *daemon, const char *why)
+{
+	if (daemon->stopping)
+		return;
+	mse_log(MSE_LOG_INFO, "stopping: %s", why);
+	daemon->stopping = true;
+	daemon->stop_at_ms = mse_daemon_now() + MSE_STOP_WAIT_MS;
+	mse_deliver_stop(daemon->deliver);
+}
+
+static void mse_daemon_signalled(evutil_socket_t signo, short what,
+				 void *context)
+{
+	struct mse_daemon *daemon = context;
+	struct mse_error error;
+
+	if (signo != SIGHUP)
+		mse_daemon_stop(daemon, signo == SIGTERM ? "SIGTERM" :
+				"SIGINT");
+	else if (mse_daemon_reload(daemon, &error) < 0)
+		mse_log(MSE_LOG_ERROR, "reload: %s", error.text);
+	else
+		mse_log(MSE_LOG_INFO, "reloaded %s",
+			daemon->options.config_path);
+}
+
+/* Dovecot's master never writes to its dead pipe: it closes it. */
+static void mse_daemon_stop_pipe(evutil_socket_t fd, short what, void *context)
+{
+	struct mse_daemon *daemon = context;
+	char octet;
+
+	if (read(fd, &octet, 1) > 0)
+		return;
+	(void)event_del(daemon->stop_pipe);
+	mse_daemon_stop(daemon, "Dovecot stops or reloads");
+}
+
+static void mse_daemon_grew(evutil_socket_t fd, short what, void *context)
+{
+	struct mse_daemon *daemon = context;
+
+	mse_journal_watch_drain(daemon->journal);
+	daemon->derive_due = true;
+}
+
+static void mse_daemon_committed(evutil_socket_t fd, short what,
+				 void *context)
+{
+	struct mse_daemon *daemon = context;
+
+	(void)mse_ledger_worker_dispatch(daemon->ledger);
+	daemon->derive_due = true;
+}
+
+static void mse_daemon_timer(evutil_socket_t fd, short what, void *context)
+{
+	/* The pass that follows looks at the clock. */
+}
+
+static struct event *mse_daemon_watch(struct mse_daemon *daemon, int fd,
+				      short what, event_callback_fn callback)
+{
+	struct event *ev = event_new(daemon->base, fd, what | EV_PERSIST,
+				     callback, daemon);
+
+	if (ev != NULL && event_add(ev, NULL) < 0) {
+		event_free(ev);
+		ev = NULL;
+	}
+	return ev;
+}
+
+static int mse_daemon_watch_all(struct mse_daemon *daemon,
+				struct mse_error *error_r)
+{
+	static const int signals[MSE_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+	int watch_fd = mse_journal_watch_fd(daemon->journal);
+	bool failed = false;
+	unsigned int i;
+
+	for (i = 0; i < MSE_SIGNALS; i++) {
+		daemon->signals[i] = mse_daemon_watch(daemon, signals[i],
+			EV_SIGNAL, mse_daemon_signalled);
+		failed = failed || daemon->signals[i] == NULL;
+	}
+	daemon->timer = evtimer_new(daemon->base, mse_daemon_timer, daemon);
+	daemon->completions = mse_daemon_watch(daemon,
+		mse_ledger_worker_fd(daemon->ledger), EV_READ,
+		mse_daemon_committed);
+	if (watch_fd >= 0)
+		daemon->watch = mse_daemon_watch(daemon, watch_fd, EV_READ,
+						 mse_daemon_grew);
+	else
+		mse_log(MSE_LOG_WARNING, "inotify is not to be had: the "
+			"journal is looked at every minute only");
+	if (daemon->options.stop_fd >= 0) {
+		daemon->stop_pipe = mse_daemon_watch(daemon,
+			daemon->options.stop_fd, EV_READ,
+			mse_daemon_stop_pipe);
+		failed = failed || daemon->stop_pipe == NULL;
+	}
+	if (failed || daemon->timer == NULL || daemon->completions == NULL)
+		return mse_error_set(error_r, "libevent cannot be set up");
+	return 0;
+}
+
+static void mse_daemon_run_derive(struct mse_daemon *daemon, int64_t now)
+{
+	struct mse_error error;
+	int64_t at;
+
+	if (daemon->stopping || (!daemon->derive_due &&
+				 now < daemon->derive_at_ms))
+		return;
+	daemon->derive_due = false;
+	error.text[0] = '\0';
+	at = mse_derive_run(daemon->derive, &error);
+	if (at == INT64_MAX - 1 && error.text[0] != '\0')
+		mse_log(MSE_LOG_WARNING, "%s", error.text);
+	daemon->derive_at_ms = at;
+}
+
+static void mse_daemon_run_upkeep(struct mse_daemon *daemon, int64_t now)
+{
+	const struct mse_journal_file *files;
+	unsigned int count;
+
+	files = mse_journal_files(daemon->journal, &count);
+	if (now < daemon->upkeep_at_ms && count > 0 &&
+	    strcmp(files[count - 1].uuid, daemon->current_file) == 0)
+		return;
+	mse_daemon_upkeep(daemon);
+	daemon->upkeep_at_ms = now + MSE_SAFETY_MS;
+}
+
+static void mse_daemon_run_stop(struct mse_daemon *daemon, int64_t now)
+{
+	if (mse_deliver_is_idle(daemon->deliver) &&
+	    mse_derive_is_idle(daemon->derive)) {
+		daemon->quit = true;
+		return;
+	}
+	if (now < daemon->stop_at_ms)
+		return;
+	if (daemon->cancelled) {
+		mse_log(MSE_LOG_WARNING, "not everything could be committed "
+			"in time: some events will be sent again");
+		daemon->quit = true;
+		return;
+	}
+	mse_deliver_cancel(daemon->deliver);
+	daemon->cancelled = true;
+	daemon->stop_at_ms = now + 1000;
+}
+
+static void mse_daemon_set_timer(struct mse_daemon *daemon, int64_t at_ms)
+{
+	int64_t wait_ms = at_ms - mse_daemon_now();
+	struct timeval tv;
+
+	if (wait_ms < 0)
+		wait_ms = 0;
+	tv.tv_sec = wait_ms / 1000;
+	tv.tv_usec = (wait_ms % 1000) * 1000;
+	(void)evtimer_add(daemon->timer, &tv);
+}
+
+static void mse_daemon_pass(struct mse_daemon *daemon)
+{
+	int64_t now = mse_daemon_now(), at_ms = now + MSE_SAFETY_MS;
+	int64_t deliver_at_ms;
+
+	mse_daemon_run_derive(daemon, now);
+	deliver_at_ms = mse_deliver_run(daemon->deliver);
+	if (daemon->old_conf != NULL &&
+	    mse_deliver_is_settled(daemon->deliver))
+		mse_conf_free(&daemon->old_conf);
+	if (daemon->stopping)
+		mse_daemon_run_stop(daemon, now);
+	else
+		mse_daemon_run_upkeep(daemon, now);
+	daemon->hurry = false;
+	mse_control_pass(daemon->control);
+
+	if (daemon->hurry)
+		at_ms = now;
+	if (deliver_at_ms < at_ms)
+		at_ms = deliver_at_ms;
+	if (!daemon->stopping && daemon->derive_at_ms < at_ms)
+		at_ms = daemon->derive_at_ms;
+	if (daemon->stopping && daemon->stop_at_ms < at_ms)
+		at_ms = daemon->stop_at_ms;
+	mse_daemon_set_timer(daemon, at_ms);
+}
+
+/* That the stop was a clean one is derive's to say: it knows whether it had
+   read everything. */
+static int mse_daemon_finish(struct mse_daemon *daemon)
+{
+	struct mse_error error;
+
+	if (mse_journal_sync(daemon->journal, &error) < 0) {
+		mse_log(MSE_LOG_ERROR, "%s", error.text);
+		return -1;
+	}
+	return 0;
+}
+
+int mse_daemon_new(const struct mse_daemon_options *options,
+		   struct mse_daemon **daemon_r, struct mse_error *error_r)
+{
+	struct mse_daemon *daemon = calloc(1, sizeof(*daemon));
+
+	if (daemon == NULL)
+		return mse_error_set(error_r, "there is no memory");
+	daemon->options = *options;
+	daemon->started_ms = mse_daemon_now();
+	daemon->derive_due = true;
+	daemon->base = event_base_new();
+	if (daemon->base == NULL) {
+		free(daemon);
+		return mse_error_set(error_r, "libevent cannot be set up");
+	}
+	if (mse_daemon_parts_new(daemon, error_r) < 0 ||
+	    mse_daemon_watch_all(daemon, error_r) < 0) {
+		mse_daemon_free(&daemon);
+		return -1;
+	}
+	*daemon_r = daemon;
+	return 0;
+}
+
+int mse_daemon_run(struct mse_daemon *daemon)
+{
+	mse_log(MSE_LOG_INFO, "mailhook " MAILHOOK_VERSION " serves %zu "
+		"endpoints from %s", daemon->conf->endpoint_count,
+		daemon->options.dir);
+	mse_daemon_pass(daemon);
+	while (!daemon->quit) {
+		if (event_base_loop(daemon->base, EVLOOP_ONCE) < 0) {
+			mse_log(MSE_LOG_ERROR, "libevent's loop failed");
+			return -1;
+		}
+		mse_daemon_pass(daemon);
+	}
+	return mse_daemon_finish(daemon);
+}
+
+static void mse_daemon_event_free(struct event *ev)
+{
+	if (ev != NULL)
+		event_free(ev);
+}
+
+void mse_daemon_free(struct mse_daemon **daemon_p)
+{
+	struct mse_daemon *daemon = *daemon_p;
+	unsigned int i;
+
+	*daemon_p = NULL;
+	if (daemon == NULL)
+		return;
+	for (i = 0; i < MSE_SIGNALS; i++)
+		mse_daemon_event_free(daemon->signals[i]);
+	mse_daemon_event_free(daemon->timer);
+	mse_daemon_event_free(daemon->watch);
+	mse_daemon_event_free(daemon->completions);
+	mse_daemon_event_free(daemon->stop_pipe);
+	mse_daemon_parts_free(daemon);
+	event_base_free(daemon->base);
+	free(daemon);
+}

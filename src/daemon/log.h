@@ -1,0 +1,14 @@
+#ifndef MSE_DAEMON_LOG_H
+#define MSE_DAEMON_LOG_H
+
+#include "deliver/deliver.h"
+
+/* To standard error, one line each. Under Dovecot's master ($LOG_SERVICE is
+   set) as its log service wants it: SOH, the level's octet, pid, text. */
+void mse_log_init(void);
+void mse_log(enum mse_log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* For mse_deliver_parts. */
+void mse_log_text(enum mse_log_level level, const char *text, void *context);
+
+#endif
