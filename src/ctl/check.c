@@ -1,0 +1,231 @@
+/*
+ * check: both sides of an installation, from the configuration to the lag.
+ *
+ * Invariant: what cannot be looked at is a note, never a problem: check says
+ * "problem" only of what somebody has to change.
+ */
+#include "mse-config.h"
+
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+
+#define LAG_MS (10 * 60 * 1000)
+
+struct mse_ctl_check {
+	const struct mse_ctl *ctl;
+	struct json_object *lines; /* --json */
+	unsigned int problems;
+};
+
+static void mse_ctl_say(struct mse_ctl_check *check, const char *what,
+			const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void mse_ctl_say(struct mse_ctl_check *check, const char *what,
+			const char *format, ...)
+{
+	struct json_object *line;
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (strcmp(what, "problem") == 0)
+		check->problems++;
+	if (!check->ctl->json) {
+		printf("%-8s %s\n", what, text);
+		return;
+	}
+	line = json_object_new_object();
+	json_object_object_add(line, "result", json_object_new_string(what));
+	json_object_object_add(line, "text", json_object_new_string(text));
+	json_object_array_add(check->lines, line);
+}
+
+static void mse_ctl_check_conf(struct mse_ctl_check *check, const char *path)
+{
+	struct mse_conf *conf;
+	struct mse_error error;
+
+	if (access(path, R_OK) < 0 && errno == EACCES) {
+		mse_ctl_say(check, "note", "%s: not readable for you; as root "
+			    "check would read it", path);
+	} else if (mse_conf_read(path, &conf, &error) < 0) {
+		mse_ctl_say(check, "problem", "%s", error.text);
+	} else {
+		mse_ctl_say(check, "ok", "%s: %zu endpoints", path,
+			    conf->endpoint_count);
+		mse_conf_free(&conf);
+	}
+}
+
+static void mse_ctl_check_dir(struct mse_ctl_check *check, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		mse_ctl_say(check, "note", "%s: %s", path, strerror(errno));
+	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		mse_ctl_say(check, "problem", "%s: others than its owner may "
+			    "make files there: chmod 2711 %s", path, path);
+	else
+		mse_ctl_say(check, "ok", "%s: mode %04o", path,
+			    (unsigned int)st.st_mode & 07777);
+}
+
+static void mse_ctl_check_endpoints(struct mse_ctl_check *check,
+				    struct json_object *status)
+{
+	struct json_object *list, *one;
+	const char *state, *name;
+	size_t i;
+
+	if (!json_object_object_get_ex(status, "endpoints", &list))
+		return;
+	for (i = 0; i < json_object_array_length(list); i++) {
+		one = json_object_array_get_idx(list, i);
+		name = mse_ctl_text(one, "name");
+		state = mse_ctl_text(one, "state");
+		if (strcmp(state, "outage") == 0 ||
+		    strcmp(state, "disabled") == 0 ||
+		    strcmp(state, "waiting") == 0)
+			mse_ctl_say(check, "problem", "endpoint %s: %s: %s",
+				    name, state,
+				    mse_ctl_text(one, "last_error"));
+		else if (strcmp(state, "paused") != 0 &&
+			 mse_ctl_number(one, "behind_ms") > LAG_MS)
+			mse_ctl_say(check, "problem", "endpoint %s: %lld "
+				"minutes behind", name,
+				mse_ctl_number(one, "behind_ms") / 60000);
+		else
+			mse_ctl_say(check, "ok", "endpoint %s: %s", name,
+				    state);
+	}
+}
+
+/* doveconf's answer to one question, its line end cut. -1: no doveconf, or it
+   refused. */
+static int mse_ctl_doveconf(const struct mse_ctl *ctl, const char *filter,
+			    const char *setting, char *text, size_t size)
+{
+	const char *argv[10];
+	int fds[2], status, n = 0;
+	size_t len = 0;
+	ssize_t got;
+	pid_t pid;
+
+	argv[n++] = "doveconf";
+	if (ctl->dovecot != NULL) {
+		argv[n++] = "-c";
+		argv[n++] = ctl->dovecot;
+	}
+	if (filter != NULL) {
+		argv[n++] = "-f";
+		argv[n++] = filter;
+	}
+	argv[n++] = "-h";
+	argv[n++] = setting;
+	argv[n] = NULL;
+	if (pipe(fds) < 0)
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(fds[1], STDOUT_FILENO);
+		(void)close(fds[0]);
+		(void)close(fds[1]);
+		if (freopen("/dev/null", "w", stderr) == NULL)
+			_exit(127);
+		(void)execvp("doveconf", (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	(void)close(fds[1]);
+	while (len < size - 1 &&
+	       (got = read(fds[0], text + len, size - 1 - len)) > 0)
+		len += (size_t)got;
+	(void)close(fds[0]);
+	text[len] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -1;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+static void mse_ctl_check_dovecot(struct mse_ctl_check *check)
+{
+	static const char *const protocols[] = { "imap", "pop3", "lmtp" };
+	const struct mse_ctl *ctl = check->ctl;
+	char text[4096], filter[32];
+	unsigned int i;
+
+	if (mse_ctl_doveconf(ctl, NULL, "base_dir", text, sizeof(text)) < 0) {
+		mse_ctl_say(check, "note", "Dovecot's settings were not "
+			    "looked at: doveconf is missing or failed");
+		return;
+	}
+	/* Another Dovecot's settings would say nothing about this daemon. */
+	if (ctl->dovecot == NULL &&
+	    (strncmp(ctl->control, text, strlen(text)) != 0 ||
+	     ctl->control[strlen(text)] != '/')) {
+		mse_ctl_say(check, "note", "Dovecot's settings were not "
+			"looked at: %s is not in its base_dir %s; say which "
+			"with --dovecot FILE", ctl->control, text);
+		return;
+	}
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
+		(void)snprintf(filter, sizeof(filter), "protocol=%s",
+			       protocols[i]);
+		if (mse_ctl_doveconf(ctl, filter, "mail_plugins", text,
+				     sizeof(text)) < 0)
+			continue;
+		if (strstr(text, "mailhook") != NULL)
+			mse_ctl_say(check, "ok", "protocol %s has mailhook in "
+				    "mail_plugins", protocols[i]);
+		else
+			mse_ctl_say(check, "problem", "protocol %s lacks "
+				"mailhook: its mail_plugins are \"%s\"",
+				protocols[i], text);
+	}
+}
+
+int mse_ctl_check(const struct mse_ctl *ctl)
+{
+	struct mse_ctl_check check = { ctl, json_object_new_array(), 0 };
+	struct json_object *status;
+	const char *config = ctl->config;
+	int ret;
+
+	status = mse_ctl_call(ctl, "status", NULL, NULL, &ret);
+	if (config == NULL)
+		config = status != NULL ? mse_ctl_text(status, "config") :
+			MAILHOOK_SYSCONFDIR "/mailhook.conf";
+	mse_ctl_check_conf(&check, config);
+	if (status != NULL) {
+		mse_ctl_say(&check, "ok", "mailhookd runs, pid %lld",
+			    mse_ctl_number(status, "pid"));
+		mse_ctl_check_dir(&check, mse_ctl_text(status, "dir"));
+		mse_ctl_check_endpoints(&check, status);
+	} else {
+		mse_ctl_say(&check, "problem", "mailhookd does not answer at "
+			    "%s", ctl->control);
+	}
+	mse_ctl_check_dovecot(&check);
+	if (ctl->json)
+		mse_ctl_print_json(check.lines);
+	json_object_put(check.lines);
+	json_object_put(status);
+	if (ret == MSE_CTL_UNREACHABLE)
+		return ret;
+	return check.problems > 0 ? MSE_CTL_PROBLEM : MSE_CTL_OK;
+}

@@ -1,0 +1,130 @@
+/*
+ * The client's end of the control socket.
+ *
+ * Invariant: one connection, one request.
+ */
+#include "mse-config.h"
+
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+static int mse_ctl_connect(const char *path)
+{
+	struct sockaddr_un address;
+	int fd;
+
+	memset(&address, 0, sizeof(address));
+	address.sun_family = AF_UNIX;
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(address.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&address,
+			       sizeof(address)) < 0) {
+		int saved = errno;
+
+		(void)close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
+static void mse_ctl_add(struct json_object *request, const char *key,
+			const char *value)
+{
+	if (value != NULL)
+		json_object_object_add(request, key,
+				       json_object_new_string(value));
+}
+
+static int mse_ctl_send(const struct mse_ctl *ctl, int fd,
+			const char *command, const char *endpoint,
+			const char *id)
+{
+	struct json_object *request = json_object_new_object();
+	const char *text;
+	int ret;
+
+	mse_ctl_add(request, "command", command);
+	mse_ctl_add(request, "endpoint", endpoint);
+	mse_ctl_add(request, "id", id);
+	mse_ctl_add(request, "type", ctl->type);
+	mse_ctl_add(request, "user", ctl->user);
+	text = json_object_to_json_string_ext(request,
+					      JSON_C_TO_STRING_PLAIN);
+	ret = mse_file_write_all(fd, text, strlen(text), NULL);
+	if (ret == 0)
+		ret = mse_file_write_all(fd, "\n", 1, NULL);
+	json_object_put(request);
+	return ret;
+}
+
+FILE *mse_ctl_ask(const struct mse_ctl *ctl, const char *command,
+		  const char *endpoint, const char *id)
+{
+	int fd = mse_ctl_connect(ctl->control);
+	FILE *stream = NULL;
+
+	if (fd >= 0 && mse_ctl_send(ctl, fd, command, endpoint, id) == 0)
+		stream = fdopen(fd, "r");
+	if (stream != NULL)
+		return stream;
+	fprintf(stderr, "mailhookctl: %s: %s%s\n", ctl->control,
+		strerror(errno), errno == ENOENT || errno == ECONNREFUSED ?
+		" (is mailhookd running?)" : "");
+	if (fd >= 0)
+		(void)close(fd);
+	return NULL;
+}
+
+struct json_object *mse_ctl_answer(FILE *stream)
+{
+	struct json_object *object = NULL;
+	char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, stream) > 0)
+		object = json_tokener_parse(line);
+	free(line);
+	return object;
+}
+
+struct json_object *mse_ctl_call(const struct mse_ctl *ctl,
+				 const char *command, const char *endpoint,
+				 const char *id, int *exit_r)
+{
+	FILE *stream = mse_ctl_ask(ctl, command, endpoint, id);
+	struct json_object *answer, *ok;
+
+	*exit_r = MSE_CTL_UNREACHABLE;
+	if (stream == NULL)
+		return NULL;
+	answer = mse_ctl_answer(stream);
+	(void)fclose(stream);
+	if (answer == NULL) {
+		fprintf(stderr, "mailhookctl: %s: the daemon left without an "
+			"answer\n", ctl->control);
+		return NULL;
+	}
+	if (json_object_object_get_ex(answer, "ok", &ok) &&
+	    json_object_get_boolean(ok)) {
+		*exit_r = MSE_CTL_OK;
+		return answer;
+	}
+	*exit_r = MSE_CTL_PROBLEM;
+	fprintf(stderr, "mailhookctl: %s\n", mse_ctl_text(answer, "error"));
+	json_object_put(answer);
+	return NULL;
+}
