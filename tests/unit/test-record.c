@@ -1,0 +1,284 @@
+/* Events written as records, and records read: exact bytes, and refusals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "event/event.h"
+#include "event/record.h"
+
+#define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+#define HEAD "{\"id\":\"" ID "\",\"type\":\"Login\"," \
+	"\"time\":\"1970-01-01T00:00:00.005+00:00\""
+#define WITH(member) HEAD ",\"data\":{}," member "}"
+
+static void write_event(struct mse_event *event, struct mse_buf *buf)
+{
+	strcpy(event->id, ID);
+	mse_buf_init(buf, 100000);
+	mse_event_write(event, buf);
+	assert_false(mse_buf_failed(buf));
+}
+
+static void test_write(void **state)
+{
+	struct mse_event event;
+	struct mse_buf buf;
+
+	mse_event_init(&event, MSE_EVENT_LOGIN, 5);
+	assert_true(mse_uuid_is_valid(event.id));
+	mse_event_set_number(&event, MSE_PARAM_PID, UINT64_MAX);
+	mse_event_set_string(&event, MSE_PARAM_URI, "imap://a/\"\\\x1e\n");
+	mse_event_set_string(&event, MSE_PARAM_ADMIN, NULL);
+	event.user = "j\xff";
+	write_event(&event, &buf);
+	assert_string_equal(mse_buf_str(&buf), "\x1e" HEAD
+		",\"user\":\"j\xef\xbf\xbd\",\"owner\":\"j\xef\xbf\xbd\","
+		"\"data\":{\"uri\":\"imap://a/\\\"\\\\\\u001e\\n\","
+		"\"pid\":18446744073709551615,"
+		"\"timestamp\":\"1970-01-01T00:00:00.005+00:00\"}}\n");
+	mse_buf_clear(&buf);
+}
+
+static void test_round_trip(void **state)
+{
+	struct mse_event event;
+	struct mse_record record;
+	struct mse_event_route route;
+	struct mse_error error;
+	struct mse_buf buf;
+
+	mse_event_init(&event, MSE_EVENT_MAILBOX_RENAME, 1234567890123);
+	event.user = "admin";
+	event.owner = "joe";
+	event.mailbox = "a\"\\/\xf0\x9f\x98\x80\x01";
+	event.old_mailbox = "old";
+	event.cause = "why";
+	write_event(&event, &buf);
+	assert_int_equal(mse_record_parse(buf.data + 1, buf.len - 2, &record,
+					  &error), 0);
+	assert_string_equal(record.id, ID);
+	assert_int_equal(record.type, MSE_EVENT_MAILBOX_RENAME);
+	assert_string_equal(record.type_name, "MailboxRename");
+	assert_true(record.time_ms == 1234567890123);
+	assert_string_equal(record.user, "admin");
+	assert_string_equal(record.owner, "joe");
+	assert_string_equal(record.mailbox, event.mailbox);
+	assert_string_equal(record.old_mailbox, "old");
+	assert_string_equal(record.cause, "why");
+	assert_ptr_equal(record.bytes.data, buf.data + 1);
+	assert_int_equal(record.bytes.len, buf.len - 2);
+	assert_int_equal(record.data.data[0], '{');
+	assert_int_equal(record.data.data[record.data.len - 1], '}');
+	mse_record_route(&record, &route);
+	assert_string_equal(route.owner, "joe");
+	assert_string_equal(route.old_mailbox, "old");
+	mse_record_clear(&record);
+	mse_record_clear(&record);
+	mse_buf_clear(&buf);
+}
+
+/* However small the limit: failed, never a cut record taken for a whole. */
+static void test_write_limits(void **state)
+{
+	struct mse_event event;
+	struct mse_buf buf, whole;
+	size_t limit;
+
+	mse_event_init(&event, MSE_EVENT_LOGIN, 5);
+	event.user = "j\xff";
+	write_event(&event, &whole);
+	for (limit = 0; limit < whole.len; limit++) {
+		mse_buf_init(&buf, limit);
+		mse_event_write(&event, &buf);
+		if (!mse_buf_failed(&buf))
+			fail_msg("limit %zu", limit);
+		mse_buf_clear(&buf);
+	}
+	mse_buf_clear(&whole);
+}
+
+static void test_mailbox_strings(void **state)
+{
+	static const struct {
+		const char *json;
+		const char *expected; /* NULL: refused */
+	} rows[] = {
+		{ "\"INBOX\"", "INBOX" },
+		{ "\"\"", "" },
+		{ "\"\\u0041\\n\\/\\\"\\\\\\b\\f\\r\\t\"", "A\n/\"\\\b\f\r\t" },
+		{ "\"\\u00e9\\u20AC\"", "\xc3\xa9\xe2\x82\xac" },
+		{ "\"\\ud83d\\ude00\"", "\xf0\x9f\x98\x80" },
+		{ "\"a\\u0000b\"", "a\xef\xbf\xbd" "b" },
+		{ "\"\\ud83d\"", NULL },
+		{ "\"\\ude00\\ud83d\"", NULL },
+		{ "\"\\ud83d\\u0041\"", NULL },
+		{ "\"\\u12g4\"", NULL },
+		{ "\"\\x\"", NULL },
+		{ "\"\\\"", NULL },
+		{ "\"\x01\"", NULL },
+		{ "\"\xff\"", NULL },
+		{ "\"\xed\xa0\x80\"", NULL },
+		{ "7", NULL },
+		{ "null", NULL },
+	};
+	struct mse_record record;
+	struct mse_buf buf;
+	size_t i;
+	int ret;
+
+	mse_buf_init(&buf, 1000);
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		mse_buf_reset(&buf);
+		mse_buf_appendf(&buf, "%s,\"data\":{},\"mailbox\":%s}", HEAD,
+				rows[i].json);
+		ret = mse_record_parse(buf.data, buf.len, &record, NULL);
+		if (rows[i].expected == NULL ? ret == 0 :
+		    ret < 0 || strcmp(record.mailbox, rows[i].expected) != 0)
+			fail_msg("row %zu: %d", i, ret);
+		mse_record_clear(&record);
+	}
+	mse_buf_clear(&buf);
+}
+
+static void test_accept_and_refuse(void **state)
+{
+	static const struct {
+		const char *text;
+		int ret;
+	} rows[] = {
+		{ HEAD ",\"data\":{}}", 0 },
+		{ " " HEAD " , \"data\" : { } } ", 0 },
+		{ WITH("\"late\":true"), 0 },
+		{ WITH("\"x\":[1,-0,0.5,1e9,-1.5E-3,[],{\"a\":null}]"), 0 },
+		{ WITH("\"x\":1,\"x\":2"), 0 },
+		{ "", -1 },
+		{ "{}", -1 },
+		{ "[]", -1 },
+		{ HEAD "}", -1 },
+		{ HEAD ",\"data\":[]}", -1 },
+		{ HEAD ",\"data\":{}", -1 },
+		{ HEAD ",\"data\":{}}}", -1 },
+		{ HEAD ",\"data\":{}} {}", -1 },
+		{ WITH(""), -1 },
+		{ WITH("\"data\":{}"), -1 },
+		{ WITH("\"user\":\"a\",\"user\":\"a\""), -1 },
+		{ WITH("\"\\u0069d\":\"a\""), -1 },
+		{ WITH("\"x\":01"), -1 },
+		{ WITH("\"x\":+1"), -1 },
+		{ WITH("\"x\":1."), -1 },
+		{ WITH("\"x\":.5"), -1 },
+		{ WITH("\"x\":1e"), -1 },
+		{ WITH("\"x\":-"), -1 },
+		{ WITH("\"x\":tru"), -1 },
+		{ WITH("\"x\":[1,]"), -1 },
+		{ WITH("\"x\":{\"a\"}"), -1 },
+		{ WITH("\"x\":{a:1}"), -1 },
+		{ WITH("\"x\":\x1e"), -1 },
+		{ WITH("x:1"), -1 },
+		{ "{\"id\":\"1\",\"type\":\"Login\",\"time\":"
+		  "\"1970-01-01T00:00:00Z\",\"data\":{}}", -1 },
+		{ "{\"id\":\"" ID "\",\"type\":\"Login\",\"time\":"
+		  "\"yesterday\",\"data\":{}}", -1 },
+		{ "{\"id\":\"" ID "\",\"time\":"
+		  "\"1970-01-01T00:00:00Z\",\"data\":{}}", -1 },
+	};
+	static const struct mse_record zero;
+	struct mse_record record;
+	struct mse_error error;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		error.text[0] = '\0';
+		if (mse_record_parse(rows[i].text, strlen(rows[i].text),
+				     &record, &error) != rows[i].ret)
+			fail_msg("row %zu: %s", i, error.text);
+		if (rows[i].ret < 0 && (error.text[0] == '\0' ||
+		    memcmp(&record, &zero, sizeof(record)) != 0))
+			fail_msg("row %zu: not clear, or no sentence", i);
+		mse_record_clear(&record);
+	}
+}
+
+/* Each proper beginning of a record is refused; read from memory of exactly
+   its size, so that a sanitizer sees a byte too many. */
+static void test_cut(void **state)
+{
+	static const char text[] = WITH("\"user\":\"\\ud83d\\ude00\","
+					"\"x\":[true,1.5e3]");
+	struct mse_record record;
+	size_t len;
+	char *copy;
+
+	for (len = 0; len < sizeof(text) - 1; len++) {
+		copy = malloc(len + 1);
+		memcpy(copy + 1, text, len);
+		if (mse_record_parse(copy + 1, len, &record, NULL) == 0)
+			fail_msg("%zu octets were enough", len);
+		free(copy);
+	}
+}
+
+static void test_depth(void **state)
+{
+	struct mse_record record;
+	struct mse_buf buf;
+	size_t i;
+
+	mse_buf_init(&buf, 3000000);
+	mse_buf_append_str(&buf, HEAD ",\"data\":{\"a\":");
+	for (i = 0; i < 1000000; i++)
+		mse_buf_append_char(&buf, '[');
+	for (i = 0; i < 1000000; i++)
+		mse_buf_append_char(&buf, ']');
+	mse_buf_append_str(&buf, "}}");
+	assert_int_equal(mse_record_parse(buf.data, buf.len, &record, NULL),
+			 -1);
+	mse_buf_clear(&buf);
+}
+
+static void test_unknown_type_and_owner(void **state)
+{
+	static const char text[] = "{\"id\":\"" ID "\",\"type\":\"New\","
+		"\"time\":\"1970-01-01T00:00:00Z\",\"data\":{\"a\":1}}";
+	struct mse_record record;
+
+	assert_int_equal(mse_record_parse(text, sizeof(text) - 1, &record,
+					  NULL), 0);
+	assert_int_equal(record.type, MSE_EVENT_UNKNOWN);
+	assert_string_equal(record.type_name, "New");
+	assert_string_equal(record.owner, "");
+	assert_null(record.user);
+	assert_null(record.mailbox);
+	assert_int_equal(record.data.len, 7);
+	assert_memory_equal(record.data.data, "{\"a\":1}", 7);
+	mse_record_clear(&record);
+}
+
+static int set_utc(void **state)
+{
+	setenv("TZ", "UTC", 1);
+	tzset();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_write),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_write_limits),
+		cmocka_unit_test(test_mailbox_strings),
+		cmocka_unit_test(test_accept_and_refuse),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_unknown_type_and_owner),
+	};
+
+	return cmocka_run_group_tests(tests, set_utc, NULL);
+}
