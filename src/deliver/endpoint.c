@@ -48,9 +48,12 @@ bool mse_endpoint_may_send(const struct mse_endpoint *endpoint)
 		mse_deliver_mono(endpoint->deliver) >= endpoint->hold_until_ms;
 }
 
+/* With the breaker about to open nothing is parked either: an outage leaves
+   the journal where it is. */
 bool mse_endpoint_may_park(const struct mse_endpoint *endpoint)
 {
 	return !endpoint->breaker.open &&
+		endpoint->breaker.failures < MSE_BREAKER_FAILURES &&
 		endpoint->parked_octets <
 		endpoint->deliver->conf->journal_limit / 4;
 }
@@ -65,6 +68,7 @@ void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 		memset(&lane->head, 0, sizeof(lane->head));
 		lane->low = 0;
 		lane->gaps = 0;
+		mse_gap_attempted(lane, endpoint);
 	}
 	if (lane->busy > 0 || !has_next)
 		mse_lanes_unwait(&endpoint->lanes, lane);
@@ -397,6 +401,8 @@ static void on_answer(struct mse_item *item, const struct mse_answer *answer)
 	item->probe = false;
 	mse_sending_free(&item->sending);
 	item->lane->busy--;
+	if (answer->outcome != MSE_OUTCOME_CANCELLED)
+		mse_gap_attempted(item->lane, endpoint);
 	on_judged(item, answer, now);
 	mse_endpoint_tick(endpoint);
 }
@@ -587,7 +593,8 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 	if (endpoint->followers)
 		mse_window_park(endpoint, false);
 	endpoint->waiting = endpoint->followers && !endpoint->breaker.open &&
-		!mse_endpoint_may_park(endpoint);
+		endpoint->parked_octets >=
+		endpoint->deliver->conf->journal_limit / 4;
 	if (endpoint->settling)
 		settle(endpoint);
 	mse_cursor_commit(endpoint, now);

@@ -100,6 +100,7 @@ struct mse_endpoint {
 	unsigned int fetching;
 	unsigned int jobs;
 	unsigned int gap_jobs; /* numbers given that are not durable yet */
+	unsigned int gaps_first; /* of nobody, not attempted yet */
 	struct mse_job *failed_jobs;
 
 	struct mse_unannounced *unannounced;
@@ -270,6 +271,9 @@ int mse_gap_begin(struct mse_endpoint *endpoint,
 		  const struct mse_ledger_row *row, uint64_t lowest);
 int mse_gap_announce(struct mse_endpoint *endpoint, uint64_t gap,
 		     uint64_t lowest);
+/* A Gap in a lane of its own is attempted before anything is read on. */
+void mse_gap_unattempted(struct mse_lane *lane, struct mse_endpoint *endpoint);
+void mse_gap_attempted(struct mse_lane *lane, struct mse_endpoint *endpoint);
 void mse_gap_announced(struct mse_endpoint *endpoint, uint64_t gap);
 /* The lowest number a Gap's record names, else its own. */
 uint64_t mse_gap_lowest(const char *record, size_t len, uint64_t sequence);

@@ -143,6 +143,23 @@ uint64_t mse_gap_lowest(const char *record, size_t len, uint64_t sequence)
 	return lowest == 0 || lowest > sequence ? sequence : lowest;
 }
 
+void mse_gap_unattempted(struct mse_lane *lane, struct mse_endpoint *endpoint)
+{
+	/* With a known owner it is first in that lane; no more is needed. */
+	if (lane->key[0] != '\x01' || lane->first_of_all)
+		return;
+	lane->first_of_all = true;
+	endpoint->gaps_first++;
+}
+
+void mse_gap_attempted(struct mse_lane *lane, struct mse_endpoint *endpoint)
+{
+	if (!lane->first_of_all)
+		return;
+	lane->first_of_all = false;
+	endpoint->gaps_first--;
+}
+
 /* The committed Gap is the next thing its lane sends. */
 void mse_gap_done(struct mse_job *job)
 {
@@ -164,6 +181,7 @@ void mse_gap_done(struct mse_job *job)
 		lane->not_before_ms = 0;
 		if (lane->low == 0)
 			lane->low = copy->row.sequence;
+		mse_gap_unattempted(lane, endpoint);
 	}
 	if (job->item != NULL)
 		mse_window_resolved(job->item);
@@ -235,6 +253,7 @@ int mse_gap_begin(struct mse_endpoint *endpoint,
 	memcpy(lane->head.id, row->id, MSE_UUID_SIZE);
 	endpoint->parked++;
 	endpoint->parked_octets += row->record_len;
+	mse_gap_unattempted(lane, endpoint);
 	mse_endpoint_update_lane(endpoint, lane);
 	return 0;
 }

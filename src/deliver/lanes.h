@@ -36,6 +36,7 @@ struct mse_lane {
 	unsigned int gaps;             /* parked Gaps other than the head */
 	uint64_t low;                  /* no row has a lower number */
 	unsigned int busy;             /* request or ledger has the head */
+	bool first_of_all; /* a Gap of nobody before its first attempt */
 	struct mse_head head;
 	int64_t due_ms;
 	int64_t not_before_ms;         /* of the next attempt */

@@ -7,13 +7,12 @@
  */
 #include "deliver/endpoint.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct jump {
 	struct mse_endpoint *endpoint;
-	struct mse_row_copy *rows;
-	size_t count;
+	struct mse_row_copy row; /* the Gap's */
+	bool has_row;
 	struct mse_ledger_cursor cursor;
 };
 
@@ -22,13 +21,10 @@ static int store(struct mse_ledger *ledger, void *context,
 {
 	struct jump *jump = context;
 	const char *name = jump->endpoint->name;
-	size_t i;
 
-	for (i = 0; i < jump->count; i++) {
-		if (mse_ledger_put_row(ledger, name, &jump->rows[i].row,
-				       error_r) < 0)
-			return -1;
-	}
+	if (jump->has_row &&
+	    mse_ledger_put_row(ledger, name, &jump->row.row, error_r) < 0)
+		return -1;
 	return mse_ledger_put_cursor(ledger, name, &jump->cursor, error_r);
 }
 
@@ -41,8 +37,7 @@ static bool has_unread(const struct mse_endpoint *endpoint,
 			file->sealed_length : file->size);
 }
 
-/* Everything out or half committed has its turn first, as far as it can: the
-   ledger is waited for, requests are not. */
+/* Waits until the rows before it are durable. */
 static int nothing(struct mse_ledger *ledger, void *context,
 		   struct mse_error *error_r)
 {
@@ -69,60 +64,74 @@ static uint64_t gap_number(struct mse_endpoint *endpoint,
 	return mse_window_number(endpoint);
 }
 
-static int jump_over(struct mse_endpoint *endpoint,
-		     const struct mse_journal_file *file,
-		     struct mse_error *error_r)
+/* The reader goes on in the next file; a Gap if it leaves something. */
+static int jump_over(struct jump *jump, const struct mse_journal_file *file,
+		     struct mse_gap *gap)
 {
-	struct mse_deliver *deliver = endpoint->deliver;
-	struct mse_gap gap = {
-		.reason = "a journal file was released before it was "
-			"delivered (journal_limit)"
-	};
-	struct mse_row_copy row;
-	struct jump jump = { .endpoint = endpoint, .rows = &row };
+	struct mse_endpoint *endpoint = jump->endpoint;
 	struct mse_position position;
 	uint64_t sequence;
 
-	if (!has_unread(endpoint, file))
+	if (strcmp(endpoint->read_position.file, file->uuid) != 0)
 		return 0;
-	mse_journal_next_file_start(deliver->parts.journal, file->uuid,
-				    &position);
-	sequence = gap_number(endpoint, &gap);
-	if (mse_gap_row(endpoint, &gap, sequence, &row) < 0)
-		return mse_error_set(error_r, "out of memory");
-	jump.count = 1;
+	mse_journal_next_file_start(endpoint->deliver->parts.journal,
+				    file->uuid, &position);
+	if (has_unread(endpoint, file)) {
+		sequence = gap_number(endpoint, gap);
+		if (mse_gap_row(endpoint, gap, sequence, &jump->row) < 0)
+			return -1;
+		jump->has_row = true;
+	}
 	mse_journal_reader_free(&endpoint->reader);
 	endpoint->read_position = position;
-	mse_window_cursor(endpoint, &jump.cursor);
-	if (mse_ledger_worker_call(deliver->parts.ledger, store, &jump,
-				   error_r) < 0 ||
-	    mse_gap_begin(endpoint, &row.row, gap.from) < 0) {
-		mse_row_clear(&row);
-		return -1;
-	}
-	endpoint->cursor = jump.cursor;
-	mse_deliver_log(deliver, MSE_LOG_WARNING, "endpoint %s: Gap: %s",
-			endpoint->name, gap.reason);
-	mse_row_clear(&row);
 	return 0;
 }
 
-/* Rows for what is read and waits, so that the cursor may leave the file;
-   what is out gets one too when its answer is bad. */
+static int commit(struct jump *jump, const struct mse_gap *gap,
+		  struct mse_error *error_r)
+{
+	struct mse_endpoint *endpoint = jump->endpoint;
+	struct mse_deliver *deliver = endpoint->deliver;
+
+	mse_window_cursor(endpoint, &jump->cursor);
+	if (mse_ledger_worker_call(deliver->parts.ledger, store, jump,
+				   error_r) < 0)
+		return -1;
+	endpoint->cursor = jump->cursor;
+	if (!jump->has_row)
+		return 0;
+	if (mse_gap_begin(endpoint, &jump->row.row, gap->from) < 0)
+		return mse_error_set(error_r, "out of memory");
+	mse_deliver_log(deliver, MSE_LOG_WARNING, "endpoint %s: Gap: %s",
+			endpoint->name, gap->reason);
+	return 0;
+}
+
+/* Rows for what is read and waits, so that the cursor may leave the file. A
+   request that is out keeps it there until its answer: if the daemon dies
+   before, its start finds the file gone and says so. */
 static int leave_file(struct mse_endpoint *endpoint,
 		      const struct mse_journal_file *file,
 		      struct mse_error *error_r)
 {
-	struct mse_deliver *deliver = endpoint->deliver;
+	struct mse_gap gap = {
+		.reason = "a journal file was released before it was "
+			"delivered (journal_limit)"
+	};
+	struct jump jump = { .endpoint = endpoint };
+	int ret = -1;
 
 	mse_window_park(endpoint, true);
-	if (mse_ledger_worker_call(deliver->parts.ledger, nothing, NULL,
-				   error_r) < 0)
+	if (mse_ledger_worker_call(endpoint->deliver->parts.ledger, nothing,
+				   NULL, error_r) < 0)
 		return -1;
-	if (jump_over(endpoint, file, error_r) < 0)
-		return -1;
-	endpoint->cursor_dirty = true;
-	return 0;
+	if (jump_over(&jump, file, &gap) < 0)
+		mse_error_set(error_r, "out of memory");
+	else
+		ret = commit(&jump, &gap, error_r);
+	if (jump.has_row)
+		mse_row_clear(&jump.row);
+	return ret;
 }
 
 int mse_deliver_file_released(struct mse_deliver *deliver,

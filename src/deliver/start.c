@@ -237,6 +237,8 @@ static int take_parked(struct mse_endpoint *endpoint,
 	lane->head.used_ms = row->used_ms;
 	lane->head.parked_at_ms = row->parked_at_ms;
 	memcpy(lane->head.id, row->id, MSE_UUID_SIZE);
+	if (row->gap && row->attempts == 0)
+		mse_gap_unattempted(lane, endpoint);
 	return 0;
 }
 

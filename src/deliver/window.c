@@ -147,7 +147,8 @@ static bool may_read(struct mse_endpoint *endpoint)
 	}
 	return !endpoint->deliver->stopping && !endpoint->settling &&
 		!endpoint->cursor.paused && !endpoint->cursor.disabled &&
-		endpoint->gap_jobs == 0 && endpoint->unresolved < limit &&
+		endpoint->gap_jobs == 0 && endpoint->gaps_first == 0 &&
+		endpoint->unresolved < limit &&
 		endpoint->window_count < MSE_WINDOW_MAX &&
 		endpoint->window_octets < MSE_WINDOW_OCTETS;
 }
