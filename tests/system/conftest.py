@@ -66,7 +66,8 @@ class Configuration:
 
     def apply(self):
         self.write()
-        self.dovecot.ctl("reload")
+        answer = self.dovecot.ask("reload")
+        assert answer["ok"], answer
 
 
 @pytest.fixture(scope="session")

@@ -268,7 +268,7 @@ def run_daemon(dovecot, *more):
     return subprocess.run(
         [build.DAEMON, "--user", "dovecot", "--config",
          dovecot.mailhook_conf, "--dir", dovecot.state, "--control",
-         str(dovecot.top / "second"), *more],
+         dovecot.control.with_name("second"), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=120)
 
@@ -287,7 +287,7 @@ def test_root_is_refused(private):
     dovecot, _, _ = private(start=False)
     refused = subprocess.run(
         [build.DAEMON, "--config", dovecot.mailhook_conf, "--dir",
-         dovecot.state, "--control", dovecot.top / "ctl"],
+         dovecot.state, "--control", dovecot.control],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=60)
     assert refused.returncode != 0

@@ -152,10 +152,11 @@ def test_410_disables_until_resumed(endpoint, receiver, configuration):
     everything = Mail(mail.dovecot, receiver, "/all", mail.user)
     everything.take()  # the other endpoint had both
     assert len(receiver.on(path)) == 1
-    status = mail.dovecot.ctl("status").stdout
-    assert "disabled" in next(line for line in status.splitlines()
-                              if mail.endpoint in line)
-    mail.dovecot.ctl("resume", mail.endpoint)
+    state, = [one["state"] for one in
+              mail.dovecot.ask("status")["endpoints"]
+              if one["name"] == mail.endpoint]
+    assert state == "disabled"
+    assert mail.dovecot.ask("resume", endpoint=mail.endpoint)["ok"]
     mail.take()
     assert in_order(receiver.answered(path)) == {encode_user(mail.user): 2}
 
@@ -278,7 +279,7 @@ def test_what_is_given_up_is_announced(endpoint, receiver, configuration):
     assert one.data["vnd.mailhook.sequences"] == str(dead.sequence)
     assert one.data["vnd.mailhook.lost"] == 1
     assert one.data["vnd.mailhook.reason"]
-    assert dead.id in bad.dovecot.ctl("dead", bad.endpoint).stdout
+    assert dead.id in str(bad.dovecot.ask("dead", endpoint=bad.endpoint))
     # The lane goes on behind it.
     bad.mark()
     good.mark()

@@ -159,7 +159,7 @@ class Dovecot:
             if self.daemon != "service":
                 mailhook += "service mailhook {\n  process_min_avail = 0\n"\
                     "  unix_listener mailhook {\n    mode = 0\n  }\n}\n"
-                self.control = self.top / "ctl"
+                self.control = self.top / "control" / "socket"
         self.conf.write_text(CONFIG.format(
             top=self.top, server_name=SERVER_NAME, uid=MAIL_UID,
             password=PASSWORD, imap=self.imap_port, pop3=self.pop3_port,
@@ -172,6 +172,8 @@ class Dovecot:
         os.chown(self.top / "mail", MAIL_UID, MAIL_UID)
         os.chmod(self.top / "log", 0o777)
         dovecot = pwd.getpwnam("dovecot")
+        (self.top / "control").mkdir()
+        os.chown(self.top / "control", dovecot.pw_uid, dovecot.pw_gid)
         self.state.mkdir()
         os.chown(self.state, dovecot.pw_uid, dovecot.pw_gid)
         os.chmod(self.state, 0o2711)
@@ -213,13 +215,28 @@ class Dovecot:
     def wait_daemon(self):
         """Until the daemon answers and has published its interest."""
         end = time.monotonic() + 60
+        error = "no interest"
         while time.monotonic() < end:
-            answer = self.ctl("status", check=False)
-            if answer.returncode == 0 and (self.state / "interest").exists():
-                return
+            try:
+                if self.ask("status")["ok"] and \
+                        (self.state / "interest").exists():
+                    return
+            except (OSError, ValueError) as failure:
+                error = failure
+            if self.daemon_process and self.daemon_process.poll() is not None:
+                break
             time.sleep(0.05)
-        raise RuntimeError("mailhookd did not start:\n" + answer.stdout +
-                           answer.stderr + self.log())
+        raise RuntimeError(f"mailhookd did not start: {error}\n{self.log()}")
+
+    def ask(self, command, **fields):
+        """One command on the daemon's control socket."""
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(30)
+            one.connect(str(self.control))
+            one.sendall(json.dumps(
+                {"command": command, **fields}).encode() + b"\n")
+            with one.makefile("rb") as answer:
+                return json.loads(answer.readline())
 
     def stop(self):
         self.stop_daemon()
@@ -330,9 +347,6 @@ class Dovecot:
                 f"{' '.join(map(str, command))}: exit {done.returncode}\n"
                 f"{done.stdout}{done.stderr}")
         return done
-
-    def status(self):
-        return json.loads(self.ctl("--json", "status").stdout)
 
     def imap(self, user):
         return Imap(self.imap_port, user)
