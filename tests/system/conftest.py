@@ -3,6 +3,7 @@ for each test, and private servers for tests that break things."""
 
 import itertools
 import re
+import time
 
 import pytest
 
@@ -66,8 +67,15 @@ class Configuration:
 
     def apply(self):
         self.write()
-        answer = self.dovecot.ask("reload")
-        assert answer["ok"], answer
+        # The reload before may still let requests be answered.
+        for _ in range(200):
+            answer = self.dovecot.ask("reload")
+            if answer["ok"]:
+                return
+            if "still waits" not in answer["error"]:
+                break
+            time.sleep(0.1)
+        raise AssertionError(answer)
 
 
 @pytest.fixture(scope="session")
