@@ -78,6 +78,7 @@ void mse_deliver_free(struct mse_deliver **_deliver)
 		deliver->endpoints = endpoint->next;
 		mse_endpoint_free(&endpoint);
 	}
+	free(deliver->kept);
 	free(deliver->server_fqdn);
 	free(deliver);
 }
@@ -148,6 +149,36 @@ static void change(struct mse_endpoint *endpoint,
 	endpoint->settling = true;
 }
 
+static int take_kept(const char *name, const struct mse_ledger_cursor *cursor,
+		     void *context)
+{
+	struct mse_deliver *deliver = context;
+	struct mse_id *kept;
+
+	if (mse_conf_find(deliver->conf, name) != NULL)
+		return 0;
+	kept = realloc(deliver->kept,
+		       (deliver->kept_count + 1) * sizeof(*kept));
+	if (kept == NULL)
+		return -1;
+	deliver->kept = kept;
+	memcpy(kept[deliver->kept_count++].text, cursor->position.file,
+	       MSE_UUID_SIZE);
+	return 0;
+}
+
+/* Removed endpoints' cursors stay until they are dropped, and hold the
+   journal as far as journal_limit lets them. */
+static int find_kept(struct mse_ledger *ledger, void *context,
+		     struct mse_error *error_r)
+{
+	struct mse_deliver *deliver = context;
+
+	deliver->kept_count = 0;
+	return mse_ledger_each_cursor(ledger, take_kept, deliver,
+				      error_r) != 0 ? -1 : 0;
+}
+
 int mse_deliver_configure(struct mse_deliver *deliver,
 			  const struct mse_conf *conf,
 			  struct mse_error *error_r)
@@ -159,7 +190,9 @@ int mse_deliver_configure(struct mse_deliver *deliver,
 		return mse_error_set(error_r, "the configuration before is "
 				     "still being taken on; try again");
 	deliver->conf = conf;
-	if (start_new(deliver, conf, &list, error_r) < 0) {
+	if (mse_ledger_worker_call(deliver->parts.ledger, find_kept, deliver,
+				   error_r) < 0 ||
+	    start_new(deliver, conf, &list, error_r) < 0) {
 		deliver->conf = old;
 		return -1;
 	}
@@ -257,6 +290,7 @@ const char *mse_deliver_oldest_file(const struct mse_deliver *deliver)
 	const struct mse_endpoint *endpoint;
 	const struct mse_journal_file *files;
 	unsigned int count, i;
+	size_t k;
 
 	files = mse_journal_files(deliver->parts.journal, &count);
 	for (i = 0; i < count; i++) {
@@ -264,6 +298,10 @@ const char *mse_deliver_oldest_file(const struct mse_deliver *deliver)
 		     endpoint = endpoint->next) {
 			if (stands_in(endpoint, files[i].uuid))
 				return endpoint->cursor.position.file;
+		}
+		for (k = 0; k < deliver->kept_count; k++) {
+			if (strcmp(deliver->kept[k].text, files[i].uuid) == 0)
+				return deliver->kept[k].text;
 		}
 	}
 	return NULL;

@@ -38,6 +38,8 @@ struct mse_deliver_parts {
 
 int mse_deliver_new(const struct mse_deliver_parts *parts,
 		    struct mse_deliver **deliver_r, struct mse_error *error_r);
+/* After the ledger's worker and the transport are freed, or the deliver is
+   idle: their completions come back here. */
 void mse_deliver_free(struct mse_deliver **deliver);
 
 /* Takes on a configuration (borrowed until the next configure): at start and

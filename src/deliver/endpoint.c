@@ -213,6 +213,17 @@ static bool count_attempt(struct mse_item *item)
 	return true;
 }
 
+/* Not before a number given now is certainly new, and a Gap out of the
+   journal only as a row, which dies without a further Gap. */
+static bool may_give_up(const struct mse_item *item)
+{
+	const struct mse_endpoint *endpoint = item->endpoint;
+
+	return item->tries.used_ms >= endpoint->conf->give_up_ms &&
+		item->tries.attempts > 1 && endpoint->caught_up &&
+		(!item->gap || item->origin == MSE_ITEM_PARKED);
+}
+
 static void give_up(struct mse_item *item, int64_t now)
 {
 	if (mse_gap_die(item, MSE_ROW_DEAD,
@@ -234,8 +245,7 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 		put_back(item, 0);
 		return;
 	}
-	if (item->tries.used_ms >= conf->give_up_ms &&
-	    item->tries.attempts > 1 && endpoint->caught_up) {
+	if (may_give_up(item)) {
 		log_attempt(item, answer, false, "given up, dead letter");
 		give_up(item, now);
 		return;
@@ -605,10 +615,15 @@ void mse_endpoint_free(struct mse_endpoint **_endpoint)
 {
 	struct mse_endpoint *endpoint = *_endpoint;
 	struct mse_item *item;
+	struct mse_job *job;
 
 	*_endpoint = NULL;
 	if (endpoint == NULL)
 		return;
+	while ((job = endpoint->failed_jobs) != NULL) {
+		endpoint->failed_jobs = job->next_failed;
+		mse_job_free(job);
+	}
 	mse_journal_reader_free(&endpoint->reader);
 	while ((item = endpoint->first) != NULL) {
 		endpoint->first = item->next;

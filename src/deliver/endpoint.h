@@ -128,6 +128,9 @@ struct mse_deliver {
 	char *server_fqdn;
 	const struct mse_conf *conf;
 	struct mse_endpoint *endpoints;
+	/* Where cursors of endpoints stand that are not configured. */
+	struct mse_id *kept;
+	size_t kept_count;
 	bool configured, stopping;
 	uint64_t random;
 	bool again; /* run once more at once */

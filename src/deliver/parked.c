@@ -520,14 +520,20 @@ static void cursor_done(struct mse_job *job)
 	struct mse_endpoint *endpoint = job->endpoint;
 	bool disabled = endpoint->cursor.disabled;
 	bool paused = endpoint->cursor.paused;
+	char filters[sizeof(endpoint->cursor.filters)];
 
+	/* What was decided since the job was made stays so, and is said by
+	   the next one. */
+	memcpy(filters, endpoint->cursor.filters, sizeof(filters));
 	endpoint->cursor_job = false;
 	endpoint->cursor = job->cursor;
 	if (endpoint->cursor.disabled != disabled ||
-	    endpoint->cursor.paused != paused)
+	    endpoint->cursor.paused != paused ||
+	    strcmp(endpoint->cursor.filters, filters) != 0)
 		endpoint->cursor_dirty = true;
 	endpoint->cursor.disabled = disabled;
 	endpoint->cursor.paused = paused;
+	memcpy(endpoint->cursor.filters, filters, sizeof(filters));
 }
 
 void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
