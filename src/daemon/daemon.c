@@ -142,15 +142,17 @@ static void mse_daemon_run_derive(struct mse_daemon *daemon, int64_t now)
 	struct mse_error error;
 	int64_t at;
 
-	if (daemon->stopping || (!daemon->derive_due &&
-				 now < daemon->derive_at_ms))
+	/* Also while stopping: it has its last commit to make. */
+	if (!daemon->derive_due && now < daemon->derive_at_ms)
 		return;
 	daemon->derive_due = false;
 	error.text[0] = '\0';
 	at = mse_derive_run(daemon->derive, &error);
 	if (at == INT64_MAX - 1 && error.text[0] != '\0')
 		mse_log(MSE_LOG_WARNING, "%s", error.text);
-	daemon->derive_at_ms = at;
+	/* After an error as well it is asked again, if only by the clock. */
+	daemon->derive_at_ms = at < now + MSE_SAFETY_MS ? at :
+		now + MSE_SAFETY_MS;
 }
 
 static void mse_daemon_run_upkeep(struct mse_daemon *daemon, int64_t now)
@@ -219,7 +221,7 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 		at_ms = now;
 	if (deliver_at_ms < at_ms)
 		at_ms = deliver_at_ms;
-	if (!daemon->stopping && daemon->derive_at_ms < at_ms)
+	if (daemon->derive_at_ms < at_ms)
 		at_ms = daemon->derive_at_ms;
 	if (daemon->stopping && daemon->stop_at_ms < at_ms)
 		at_ms = daemon->stop_at_ms;
