@@ -1,0 +1,283 @@
+/*
+ * The transport against a receiver that does as the table says: every
+ * outcome is told from the others, and done() never comes from inside
+ * post() or cancel().
+ */
+#include "mse-config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/http-private.h"
+#include "http/http.h"
+
+#define HANG ((const char *)1)
+#define LONG_BODY ((const char *)2)
+
+struct receiver {
+	int fd;
+	unsigned int port, connections, requests;
+	const char *answer; /* "": close at once */
+	pthread_t thread;
+};
+
+struct result {
+	unsigned int calls;
+	bool inside, was_inside;
+	struct mse_answer answer;
+	char body[64];
+};
+
+static void long_body(int fd)
+{
+	static char block[4096];
+	char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+	int i;
+
+	if (write(fd, head, sizeof(head) - 1) < 0)
+		return;
+	for (i = 0; i < 244; i++) {
+		if (write(fd, block, sizeof(block)) < 0)
+			return;
+	}
+}
+
+/* Requests fit one packet and one read. */
+static void serve(struct receiver *receiver, int fd)
+{
+	char request[4096];
+
+	while (read(fd, request, sizeof(request)) > 0) {
+		receiver->requests++;
+		if (receiver->answer == HANG)
+			continue;
+		if (receiver->answer == LONG_BODY) {
+			long_body(fd);
+			return;
+		}
+		if (*receiver->answer == '\0' ||
+		    write(fd, receiver->answer, strlen(receiver->answer)) < 0)
+			return;
+		if (strstr(receiver->answer, "Content-Length: 0") == NULL)
+			return;
+	}
+}
+
+static void *receive(void *context)
+{
+	struct receiver *receiver = context;
+	int fd;
+
+	while ((fd = accept(receiver->fd, NULL, NULL)) >= 0) {
+		receiver->connections++;
+		serve(receiver, fd);
+		close(fd);
+	}
+	return NULL;
+}
+
+static void receiver_start(struct receiver *receiver, const char *answer)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t len = sizeof(address);
+
+	memset(receiver, 0, sizeof(*receiver));
+	receiver->answer = answer;
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	receiver->fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(receiver->fd, (struct sockaddr *)&address,
+			      sizeof(address)), 0);
+	assert_int_equal(listen(receiver->fd, 8), 0);
+	assert_int_equal(getsockname(receiver->fd,
+				     (struct sockaddr *)&address, &len), 0);
+	receiver->port = ntohs(address.sin_port);
+	assert_int_equal(pthread_create(&receiver->thread, NULL, receive,
+					receiver), 0);
+}
+
+static void receiver_stop(struct receiver *receiver)
+{
+	shutdown(receiver->fd, SHUT_RDWR);
+	pthread_join(receiver->thread, NULL);
+	close(receiver->fd);
+}
+
+static void done(struct mse_request *request, const struct mse_answer *answer)
+{
+	struct result *result = request->context;
+
+	result->calls++;
+	result->was_inside = result->inside;
+	result->answer = *answer;
+	(void)snprintf(result->body, sizeof(result->body), "%.*s",
+		       answer->body_len < 60 ? (int)answer->body_len : 60,
+		       answer->body);
+}
+
+static void post(struct event_base *base, struct mse_http *http,
+		 const char *url, bool cancel, struct result *result)
+{
+	static const char *const headers[] = { "X-Test: yes", NULL };
+	struct mse_transport *transport = mse_http_transport(http);
+	struct mse_request request = {
+		.endpoint = "one", .url = url, .headers = headers,
+		.body = "{}", .body_len = 2, .timeout_ms = 700,
+		.connect_timeout_ms = 300, .done = done, .context = result
+	};
+
+	memset(result, 0, sizeof(*result));
+	result->inside = true;
+	assert_int_equal(transport->post(transport, &request), 0);
+	if (cancel)
+		transport->cancel(transport, &request);
+	result->inside = false;
+	while (result->calls == 0)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(result->calls, 1);
+	assert_false(result->was_inside);
+	assert_true(result->answer.text[0] != '\0');
+}
+
+static const struct {
+	const char *answer, *path;
+	enum mse_outcome outcome;
+	int status;
+	int64_t retry_after_s;
+	const char *body;
+	bool cancel;
+} cases[] = {
+	{ "HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", "http",
+	  MSE_OUTCOME_ANSWERED, 204, -1, "", false },
+	{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 No\r\nRetry-After: 120"
+	  "\r\nContent-Length: 0\r\n\r\n", "http", MSE_OUTCOME_ANSWERED, 429,
+	  120, "", false },
+	{ "HTTP/1.1 302 F\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n",
+	  "http", MSE_OUTCOME_ANSWERED, 302, -1, "", false },
+	/* Closed in the middle of the body: the status stands. */
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "http",
+	  MSE_OUTCOME_ANSWERED, 200, -1, "half", false },
+	{ LONG_BODY, "http", MSE_OUTCOME_ANSWERED, 200, -1, NULL, false },
+	{ "", "http", MSE_OUTCOME_BROKEN, 0, -1, "", false },
+	{ "garbage, not HTTP\r\n\r\n", "http", MSE_OUTCOME_BROKEN, 0, -1,
+	  NULL, false },
+	{ HANG, "http", MSE_OUTCOME_TIMEOUT, 0, -1, "", false },
+	{ HANG, "http", MSE_OUTCOME_CANCELLED, 0, -1, "", true },
+	{ "garbage, not TLS\r\n\r\n", "https", MSE_OUTCOME_TLS, 0, -1, "",
+	  false },
+};
+
+static void test_outcomes(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	char url[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("row %zu\n", i);
+		assert_int_equal(mse_http_new(base, &http, &error), 0);
+		receiver_start(&receiver, cases[i].answer);
+		(void)snprintf(url, sizeof(url), "%s://127.0.0.1:%u/x",
+			       cases[i].path, receiver.port);
+		post(base, http, url, cases[i].cancel, &result);
+		assert_int_equal(result.answer.outcome, cases[i].outcome);
+		assert_int_equal(result.answer.status, cases[i].status);
+		assert_int_equal(result.answer.retry_after_s,
+				 cases[i].retry_after_s);
+		if (cases[i].body != NULL)
+			assert_string_equal(result.body, cases[i].body);
+		assert_true(result.answer.body_len <= MSE_HTTP_BODY_MAX);
+		mse_http_free(&http);
+		receiver_stop(&receiver);
+	}
+	event_base_free(base);
+}
+
+static void test_nobody_there(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	char url[64];
+
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	receiver_start(&receiver, "");
+	receiver_stop(&receiver);
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/",
+		       receiver.port);
+	post(base, http, url, false, &result);
+	assert_int_equal(result.answer.outcome, MSE_OUTCOME_REFUSED);
+	post(base, http, "ftp://127.0.0.1/", false, &result);
+	assert_int_equal(result.answer.outcome, MSE_OUTCOME_LOCAL);
+	mse_http_free(&http);
+	event_base_free(base);
+}
+
+static void test_connection_is_kept(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	char url[64];
+
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	receiver_start(&receiver,
+		       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/",
+		       receiver.port);
+	post(base, http, url, false, &result);
+	post(base, http, url, false, &result);
+	assert_int_equal(receiver.requests, 2);
+	assert_int_equal(receiver.connections, 1);
+	mse_http_free(&http);
+	receiver_stop(&receiver);
+	event_base_free(base);
+}
+
+static void test_retry_after(void **state)
+{
+	/* 2026-11-24 07:00:00 UTC */
+	const int64_t now = 1795503600;
+
+	assert_int_equal(mse_http_retry_after(" 7\r\n", now), 7);
+	assert_int_equal(mse_http_retry_after(
+		" Tue, 24 Nov 2026 07:02:00 GMT\r\n", now), 120);
+	assert_int_equal(mse_http_retry_after(
+		"Tue, 24 Nov 2026 06:02:00 GMT", now), 0);
+	assert_int_equal(mse_http_retry_after("soon", now), -1);
+	assert_int_equal(mse_http_retry_after("", now), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_connection_is_kept)
+	};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
