@@ -38,8 +38,8 @@ struct mse_deliver_parts {
 
 int mse_deliver_new(const struct mse_deliver_parts *parts,
 		    struct mse_deliver **deliver_r, struct mse_error *error_r);
-/* After the ledger's worker and the transport are freed, or the deliver is
-   idle: their completions come back here. */
+/* After the transport: done() of what is in flight comes back here. Waits for
+   its own jobs in the ledger's worker, if that is still there. */
 void mse_deliver_free(struct mse_deliver **deliver);
 
 /* Takes on a configuration (borrowed until the next configure): at start and

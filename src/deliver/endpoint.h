@@ -10,7 +10,8 @@
 /*
  * Private to deliver/: one endpoint's state and the functions between its
  * parts (window.c reads and numbers, endpoint.c sends and judges, parked.c
- * talks to the ledger, gap.c gives up, start.c finds the place to go on).
+ * talks to the ledger, gap.c gives up, start.c finds the place to go on,
+ * released.c leaves a file that goes, command.c obeys, status.c tells).
  */
 
 #define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
@@ -70,7 +71,8 @@ struct mse_endpoint {
 	struct mse_deliver *deliver;
 	char *name;
 	const struct mse_conf_endpoint *conf;
-	const struct mse_conf_endpoint *next_conf; /* once the window is empty */
+	/* Once the window is empty. */
+	const struct mse_conf_endpoint *next_conf;
 	bool settling; /* next_conf waits, or leaving */
 	bool leaving;
 
@@ -150,6 +152,10 @@ void mse_deliver_log(struct mse_deliver *deliver, enum mse_log_level level,
 		     const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 uint32_t mse_deliver_random(struct mse_deliver *deliver);
+/* NULL and a sentence if there is none. */
+struct mse_endpoint *mse_deliver_find(struct mse_deliver *deliver,
+				      const char *name,
+				      struct mse_error *error_r);
 const char *mse_deliver_server_name(const struct mse_deliver *deliver);
 
 /* endpoint.c */

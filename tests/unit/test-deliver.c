@@ -329,9 +329,6 @@ static void crash(struct world *world, bool received)
 			receive(world, &sent, true);
 	}
 	world->out_count = 0;
-	do {
-		mse_ledger_worker_dispatch(world->worker);
-	} while (wait_for_ledger(world));
 	mse_deliver_free(&world->deliver);
 	mse_journal_close(&world->journal);
 	open_journal(world);
