@@ -160,6 +160,9 @@ class Dovecot:
                 mailhook += "service mailhook {\n  process_min_avail = 0\n"\
                     "  unix_listener mailhook {\n    mode = 0\n  }\n}\n"
                 self.control = self.top / "control" / "socket"
+        if plugin and os.environ.get("MAILHOOK_SANITIZE"):
+            # AddressSanitizer reserves terabytes of address space.
+            mailhook += "service mailhook {\n  vsz_limit = 0\n}\n"
         self.conf.write_text(CONFIG.format(
             top=self.top, server_name=SERVER_NAME, uid=MAIL_UID,
             password=PASSWORD, imap=self.imap_port, pop3=self.pop3_port,
