@@ -3,6 +3,7 @@ for each test, and private servers for tests that break things."""
 
 import itertools
 import re
+import signal
 import time
 
 import pytest
@@ -23,6 +24,8 @@ _path = itertools.count(1)
 
 
 def pytest_configure(config):
+    # Asked to stop, the run still takes its servers down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = build.missing()
     if missing:
         pytest.exit("not built: " + ", ".join(missing) +

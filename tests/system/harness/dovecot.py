@@ -262,7 +262,11 @@ class Dovecot:
             shutil.rmtree(self.top, ignore_errors=True)
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def __exit__(self, *exc):
         self.remove()
