@@ -181,6 +181,10 @@ class Receiver:
                 if answer.close:
                     self.close_connection = True
                     return
+                # Before the octets leave: the next request may be quicker
+                # than this thread.
+                with receiver.lock:
+                    request.answered = answer.status
                 try:
                     self.send_response_only(answer.status)
                     for name, value in answer.headers.items():
@@ -192,9 +196,8 @@ class Receiver:
                     if answer.status not in (204, 304):
                         self.wfile.write(answer.body)
                 except OSError:
-                    return
+                    request.answered = 0
                 with receiver.lock:
-                    request.answered = answer.status
                     receiver.lock.notify_all()
 
             def log_message(self, *args):
