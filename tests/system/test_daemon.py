@@ -387,7 +387,7 @@ def test_dovecot_runs_the_daemon(private, receiver):
     assert {r.type for r in requests} == {"MessageNew"}
 
 
-def test_no_descriptor_or_memory_leak_worth_the_name(private, receiver):
+def test_descriptors_do_not_leak(private, receiver):
     """A thousand events later the daemon holds no more descriptors."""
     dovecot, _, path = private()
     deliver(dovecot, 5)
@@ -397,3 +397,56 @@ def test_no_descriptor_or_memory_leak_worth_the_name(private, receiver):
     deliver(dovecot, 245)
     all_came(receiver, path, 250)
     assert len(os.listdir(fds)) <= before + 8  # idle connections
+
+
+def resident_kib(pid, field="VmRSS"):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        [line] = [one for one in status if one.startswith(field + ":")]
+    return int(line.split()[1])
+
+
+def append_backlog(dovecot, owners):
+    """One event for each of `owners` users, appended as producers do."""
+    padding = "x" * 300
+    for start in range(0, owners, 10000):
+        chunk = bytearray()
+        for n in range(start, min(start + 10000, owners)):
+            user = f"owner{n}@example.org"
+            chunk += RS + json.dumps({
+                "id": f"01990000-0000-7000-8000-{n:012x}",
+                "type": "MessageNew", "time": "2026-01-01T00:00:00.000Z",
+                "user": user, "owner": user, "mailbox": "INBOX",
+                "data": {"uri": "imap://mail.example.org/INBOX",
+                         "vnd.test.padding": padding}}).encode() + b"\n"
+        with open(dovecot.state / "journal", "ab", 0) as journal:
+            assert journal.write(chunk) == len(chunk)
+
+
+def test_a_backlog_costs_no_memory_and_survives(private, receiver):
+    """Events that wait for a dead endpoint wait in the journal: the daemon
+    grows by a small part of them, kill -9 changes nothing, and when the
+    endpoint is back each owner's event comes, numbered without holes."""
+    owners = 20000
+    dovecot, _, path = private(endpoint={
+        "retry_first": '"50ms"', "retry_max": '"200ms"', "concurrency": 50})
+    receiver.script(path, default=Answer(503))
+    deliver(dovecot, 1, USERS[:1])
+    receiver.wait(lambda: receiver.on(path), what="a first attempt")
+    before = resident_kib(dovecot.daemon_process.pid)
+    append_backlog(dovecot, owners)
+    size = sum(one.stat().st_size for one in dovecot.state.glob("journal*"))
+    seen = len(receiver.on(path))
+    receiver.wait(lambda: len(receiver.on(path)) > seen + 20,
+                  what="attempts with the backlog there")
+    grown = resident_kib(dovecot.daemon_process.pid, "VmHWM") - before
+    assert grown * 1024 < size / 2, (grown, size)
+
+    dovecot.stop_daemon(signal.SIGKILL)
+    receiver.script(path, default=Answer(204))
+    dovecot.start_daemon()
+    receiver.wait(lambda: len({r.id for r in receiver.answered(path)}) ==
+                  owners + 1, timeout=300, what="the whole backlog")
+    requests = receiver.answered(path)
+    assert {r.sequence for r in requests} == set(range(1, owners + 2))
+    same_forever(receiver.on(path))
+    assert not [r for r in requests if "mailhook" in r.type]
