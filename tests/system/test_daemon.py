@@ -1,6 +1,7 @@
 """The daemon's life beside the mail server: stopped, killed, doubled,
 misconfigured, its files damaged. Each test has a server of its own."""
 
+import imaplib
 import json
 import os
 import random
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from harness import build
-from harness.clients import message
+from harness.clients import PASSWORD, message
 from harness.expect import Mail, encode_user
 from harness.receiver import Answer
 from test_delivery import in_order, uid
@@ -450,3 +451,90 @@ def test_a_backlog_costs_no_memory_and_survives(private, receiver):
     assert {r.sequence for r in requests} == set(range(1, owners + 2))
     same_forever(receiver.on(path))
     assert not [r for r in requests if "mailhook" in r.type]
+
+
+MASTER = """\
+auth_master_user_separator = *
+passdb {
+  driver = static
+  args = password=master-pass
+  master = yes
+  skip = authenticated
+}
+"""
+
+OTHERS = """\
+namespace public {
+  type = public
+  separator = /
+  prefix = Public/
+  location = sdbox:%(top)s/mail/public-mail
+  subscriptions = no
+  list = yes
+}
+namespace shared {
+  type = shared
+  separator = /
+  prefix = shared/%%%%u/
+  location = sdbox:%(top)s/mail/%%%%u/sdbox
+  subscriptions = no
+  list = children
+}
+"""
+
+
+def raw_imap(dovecot, login, password):
+    imap = imaplib.IMAP4("127.0.0.1", dovecot.imap_port)
+    imap.login(login, password)
+    return imap
+
+
+def append_and_take(dovecot, receiver, path, login, password, mailbox):
+    seen = len(receiver.on(path))
+    imap = raw_imap(dovecot, login, password)
+    status, answer = imap.append(mailbox, None, None, MAIL)
+    imap.logout()
+    assert status == "OK", answer
+    receiver.wait(lambda: len(receiver.on(path)) > seen)
+    return receiver.on(path)[-1]
+
+
+def test_a_master_user_is_the_admin(private, receiver):
+    dovecot, _, path = private(extra=MASTER)
+    event = append_and_take(dovecot, receiver, path,
+                            "someone@example.org*boss", "master-pass", "INBOX")
+    assert event.type == "MessageAppend"
+    assert event.data["user"] == "someone@example.org"
+    assert event.data["admin"] == "boss"
+    assert event.owner == "someone@example.org".replace("@", "%40")
+    event = append_and_take(dovecot, receiver, path, "someone@example.org",
+                            PASSWORD, "INBOX")
+    assert "admin" not in event.data
+
+
+def test_the_lane_is_the_mailbox_owners(private, receiver):
+    """In a shared mailbox the user is the actor and the URL the owner's; a
+    public mailbox belongs to its namespace and its URL has no user."""
+    dovecot, _, path = private(start=False)
+    with open(dovecot.conf, "a", encoding="utf-8") as conf:
+        conf.write(OTHERS % {"top": dovecot.top})
+    dovecot.start_daemon()
+    dovecot.start()
+    own = append_and_take(dovecot, receiver, path, "owner", PASSWORD, "INBOX")
+    assert "vnd.mailhook.owner" not in own.data
+    other = append_and_take(dovecot, receiver, path, "actor", PASSWORD,
+                            "shared/owner/INBOX")
+    assert other.data["user"] == "actor"
+    assert other.data["vnd.mailhook.owner"] == "owner"
+    assert other.data["mailboxID"] == own.data["mailboxID"]
+    assert other.owner == own.owner == "owner"
+
+    imap = raw_imap(dovecot, "actor", PASSWORD)
+    assert imap.create("Public/News")[0] == "OK"
+    imap.logout()
+    public = append_and_take(dovecot, receiver, path, "actor", PASSWORD,
+                             "Public/News")
+    assert public.data["user"] == "actor"
+    assert public.data["mailboxID"].startswith(
+        "imap://mail.example.org/Public/News;UIDVALIDITY=")
+    assert public.owner == "Public%2F"
