@@ -24,6 +24,10 @@ static mse_event_types_t types_of(const char *name)
 
 static int unknown_event(const char *name, struct mse_error *error_r)
 {
+	if (strncmp(name, "vnd.mailhook.fact.", 18) == 0)
+		return mse_error_set(error_r, "has \"%.40s\", a note between "
+				     "the plugin and the daemon that no "
+				     "endpoint gets; leave it out", name);
 	if (strncmp(name, "vnd.mailhook.", 13) == 0)
 		return mse_error_set(error_r, "names an event of mailhook's "
 				     "own, which every endpoint gets; leave "

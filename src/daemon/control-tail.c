@@ -40,6 +40,13 @@ void mse_control_tail_free(struct mse_control_tail **tail_p)
 	free(tail);
 }
 
+/* Facts are no events. */
+static bool mse_control_tail_shows(enum mse_event_type type)
+{
+	return type != MSE_EVENT_UNKNOWN &&
+	       mse_event_type_group(type) != MSE_GROUP_FACT;
+}
+
 static int mse_control_tail_open(struct mse_control_tail *tail,
 				 struct mse_journal *journal,
 				 const struct mse_control_request *request,
@@ -48,7 +55,7 @@ static int mse_control_tail_open(struct mse_control_tail *tail,
 	struct mse_position position;
 
 	if (request->type != NULL &&
-	    mse_event_type_find(request->type) == MSE_EVENT_UNKNOWN)
+	    !mse_control_tail_shows(mse_event_type_find(request->type)))
 		return mse_error_set(error_r, "\"%.64s\" is no event; names "
 				     "are those of RFC 5423, such as "
 				     "MessageNew", request->type);
@@ -92,7 +99,7 @@ void mse_control_tail_start(struct mse_control_client *client,
 static bool mse_control_tail_wants(const struct mse_control_tail *tail,
 				   const struct mse_record *record)
 {
-	if (record->type == MSE_EVENT_UNKNOWN)
+	if (!mse_control_tail_shows(record->type))
 		return false;
 	if (tail->type != NULL && strcmp(tail->type, record->type_name) != 0)
 		return false;

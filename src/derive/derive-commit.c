@@ -70,6 +70,30 @@ int mse_derive_note_late(struct mse_derive *derive, const char *file,
 	return 0;
 }
 
+int mse_derive_note_state(struct mse_derive *derive, const char *kind,
+			  const char *key, const char *value)
+{
+	struct mse_derive_changes *changes = &derive->changes;
+	struct mse_derive_state *list;
+
+	list = mse_derive_grow(changes->state, &changes->state_size,
+			       changes->state_count, sizeof(*list));
+	if (list == NULL)
+		return -1;
+	changes->state = list;
+	list += changes->state_count;
+	list->kind = kind;
+	list->key = strdup(key);
+	list->value = value == NULL ? NULL : strdup(value);
+	if (list->key == NULL || (value != NULL && list->value == NULL)) {
+		free(list->key);
+		free(list->value);
+		return -1;
+	}
+	changes->state_count++;
+	return 0;
+}
+
 int mse_derive_note_forgotten(struct mse_derive *derive, const char *file)
 {
 	struct mse_derive_changes *changes = &derive->changes;
@@ -86,6 +110,13 @@ int mse_derive_note_forgotten(struct mse_derive *derive, const char *file)
 
 void mse_derive_changes_clear(struct mse_derive_changes *changes)
 {
+	size_t i;
+
+	for (i = 0; i < changes->state_count; i++) {
+		free(changes->state[i].key);
+		free(changes->state[i].value);
+	}
+	free(changes->state);
 	free(changes->checkpoints);
 	free(changes->announced);
 	free(changes->late);
@@ -98,11 +129,22 @@ bool mse_derive_has_changes(const struct mse_derive *derive)
 	const struct mse_derive_changes *changes = &derive->changes;
 
 	return changes->checkpoint_count > 0 || changes->announced_count > 0 ||
-	       changes->late_count > 0 ||
+	       changes->late_count > 0 || changes->state_count > 0 ||
 	       changes->forgotten_count > 0 || changes->seal_file[0] != '\0' ||
 	       changes->boot ||
 	       strcmp(derive->position.file, derive->committed.file) != 0 ||
 	       derive->position.offset != derive->committed.offset;
+}
+
+static int put_state(struct mse_ledger *ledger,
+		     const struct mse_derive_state *state,
+		     struct mse_error *error_r)
+{
+	if (state->value == NULL)
+		return mse_ledger_delete_derived(ledger, state->kind,
+						 state->key, error_r);
+	return mse_ledger_put_derived(ledger, state->kind, state->key,
+				      state->value, error_r);
 }
 
 static int put_lists(struct mse_ledger *ledger,
@@ -129,6 +171,10 @@ static int put_lists(struct mse_ledger *ledger,
 		snprintf(value, sizeof(value), "%" PRIu64,
 			 changes->late[i].handled);
 		if (mse_ledger_put_value(ledger, name, value, error_r) < 0)
+			return -1;
+	}
+	for (i = 0; i < changes->state_count; i++) {
+		if (put_state(ledger, &changes->state[i], error_r) < 0)
 			return -1;
 	}
 	for (i = 0; i < changes->forgotten_count; i++) {

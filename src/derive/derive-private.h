@@ -56,6 +56,13 @@ struct mse_derive_changes {
 		uint64_t handled;
 	} *late;
 	size_t late_count, late_size;
+	/* Derived state, applied in this order. */
+	struct mse_derive_state {
+		const char *kind;        /* a literal */
+		char *key;
+		char *value;             /* NULL: deleted */
+	} *state;
+	size_t state_count, state_size;
 	char (*forgotten)[MSE_UUID_SIZE]; /* released files */
 	size_t forgotten_count, forgotten_size;
 	char seal_file[MSE_UUID_SIZE]; /* "": no seal */
@@ -141,6 +148,10 @@ int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
 			      uint64_t lost);
 int mse_derive_note_late(struct mse_derive *derive, const char *file,
 			 uint64_t handled);
+/* What derive remembers changes with its cursor. kind: a literal; value NULL:
+   the key is forgotten. */
+int mse_derive_note_state(struct mse_derive *derive, const char *kind,
+			  const char *key, const char *value);
 int mse_derive_note_forgotten(struct mse_derive *derive, const char *file);
 bool mse_derive_has_changes(const struct mse_derive *derive);
 /* Submits cursor and changes in one job, or only the seal (all = false), or

@@ -89,6 +89,10 @@ static void write_data(const struct mse_event *event, const char *timestamp,
 		else if (mse_param_kind(i) == MSE_KIND_STRING)
 			write_member(buf, mse_param_name(i),
 				     event->values[i].string);
+		else if (mse_param_kind(i) == MSE_KIND_BOOL)
+			mse_buf_appendf(buf, "\"%s\":%s,", mse_param_name(i),
+					event->values[i].number != 0 ?
+					"true" : "false");
 		else
 			mse_buf_appendf(buf, "\"%s\":%llu,", mse_param_name(i),
 					(unsigned long long)
@@ -115,6 +119,10 @@ void mse_event_write(const struct mse_event *event, struct mse_buf *buf)
 	write_member(buf, "mailbox", event->mailbox);
 	write_member(buf, "oldMailbox", event->old_mailbox);
 	write_member(buf, "cause", event->cause);
+	if (event->instance != NULL) {
+		mse_buf_appendf(buf, "\"slot\":%u,", event->slot);
+		write_member(buf, "instance", event->instance);
+	}
 	mse_buf_append_str(buf, "\"data\":");
 	write_data(event, timestamp, buf);
 	mse_buf_append_str(buf, "}\n");

@@ -33,3 +33,9 @@ void mse_event_set_number(struct mse_event *event, enum mse_param param,
 	event->values[param].number = value;
 	event->set |= (uint64_t)1 << param;
 }
+
+void mse_event_set_bool(struct mse_event *event, enum mse_param param,
+			bool value)
+{
+	mse_event_set_number(event, param, value ? 1 : 0);
+}

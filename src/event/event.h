@@ -1,6 +1,7 @@
 #ifndef MSE_EVENT_EVENT_H
 #define MSE_EVENT_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -21,10 +22,15 @@ struct mse_event {
 	const char *mailbox;      /* may be NULL */
 	const char *old_mailbox;  /* MailboxRename only */
 	const char *cause;        /* events of the daemon: what caused them */
+	/* Beginning or resumed sessions: the presence slot of their process
+	   and its instance, by which derive sees that it has died. NULL: no
+	   end is promised. */
+	const char *instance;
+	unsigned int slot;
 	uint64_t set;             /* bit 1 << enum mse_param */
 	union {
 		const char *string;
-		uint64_t number;
+		uint64_t number;  /* a BOOL: 0 or 1 */
 	} values[MSE_PARAM_COUNT];
 };
 
@@ -36,9 +42,12 @@ void mse_event_set_string(struct mse_event *event, enum mse_param param,
 			  const char *value);
 void mse_event_set_number(struct mse_event *event, enum mse_param param,
 			  uint64_t value);
+void mse_event_set_bool(struct mse_event *event, enum mse_param param,
+			bool value);
 
 /* Appends one journal record: RS, JSON object, LF (RFC 7464). Members in
-   this order: id type time user owner mailbox [oldMailbox] [cause] data.
+   this order: id type time user owner mailbox [oldMailbox] [cause]
+   [slot instance] data.
    json-c does the escaping. On failure the buffer is marked failed. */
 void mse_event_write(const struct mse_event *event, struct mse_buf *buf);
 

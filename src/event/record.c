@@ -295,13 +295,13 @@ static char *decode_string(struct mse_slice span)
 
 enum member {
 	MEMBER_ID, MEMBER_TYPE, MEMBER_TIME, MEMBER_USER, MEMBER_OWNER,
-	MEMBER_MAILBOX, MEMBER_OLD_MAILBOX, MEMBER_CAUSE, MEMBER_DATA,
-	MEMBER_COUNT
+	MEMBER_MAILBOX, MEMBER_OLD_MAILBOX, MEMBER_CAUSE, MEMBER_SLOT,
+	MEMBER_INSTANCE, MEMBER_DATA, MEMBER_COUNT
 };
 
 static const char *const member_names[MEMBER_COUNT] = {
 	"id", "type", "time", "user", "owner", "mailbox", "oldMailbox",
-	"cause", "data"
+	"cause", "slot", "instance", "data"
 };
 
 static enum member find_member(struct mse_slice key)
@@ -356,23 +356,47 @@ static int decode_member(const struct mse_slice *span, char **value_r)
 	return *value_r == NULL ? -1 : 0;
 }
 
-static int decode_id(const struct mse_slice *span, struct mse_record *record)
+static int decode_uuid(const struct mse_slice *span,
+		       char uuid_r[MSE_UUID_SIZE])
 {
 	char *id = NULL;
 	int ret = -1;
 
 	if (decode_member(span, &id) == 0 && id != NULL &&
 	    mse_uuid_is_valid(id)) {
-		memcpy(record->id, id, MSE_UUID_SIZE);
+		memcpy(uuid_r, id, MSE_UUID_SIZE);
 		ret = 0;
 	}
 	free(id);
 	return ret;
 }
 
+/* Both or neither; digits only, and few: no slot has more. */
+static int decode_presence(const struct mse_slice *slot,
+			   const struct mse_slice *instance,
+			   struct mse_record *record)
+{
+	unsigned int number = 0;
+	size_t i;
+
+	if (slot->data == NULL && instance->data == NULL)
+		return 0;
+	if (slot->data == NULL || instance->data == NULL || slot->len > 9)
+		return -1;
+	for (i = 0; i < slot->len; i++) {
+		if (slot->data[i] < '0' || slot->data[i] > '9')
+			return -1;
+		number = number * 10 + (unsigned int)(slot->data[i] - '0');
+	}
+	record->slot = number;
+	return decode_uuid(instance, record->instance);
+}
+
 static int decode(const struct mse_slice *spans, struct mse_record *record)
 {
-	if (decode_id(&spans[MEMBER_ID], record) < 0 ||
+	if (decode_uuid(&spans[MEMBER_ID], record->id) < 0 ||
+	    decode_presence(&spans[MEMBER_SLOT], &spans[MEMBER_INSTANCE],
+			    record) < 0 ||
 	    decode_member(&spans[MEMBER_TYPE], &record->type_name) < 0 ||
 	    decode_member(&spans[MEMBER_TIME], &record->time_text) < 0 ||
 	    decode_member(&spans[MEMBER_USER], &record->user) < 0 ||

@@ -35,6 +35,8 @@ struct mse_record {
 	char *mailbox;
 	char *old_mailbox;
 	char *cause;
+	char instance[MSE_UUID_SIZE]; /* "" if absent; then slot is 0 */
+	unsigned int slot;
 	struct mse_slice data;    /* the JSON object, braces included */
 	struct mse_slice bytes;   /* the JSON text, without RS and LF */
 };

@@ -6,9 +6,10 @@
 #include "event/pattern.h"
 #include "event/vocabulary.h"
 
-/* What one endpoint wants. The interest file is a list of these. */
+/* What one endpoint wants. The interest file is a list of these, with the
+   facts behind them. */
 struct mse_subscription {
-	mse_event_types_t types;
+	mse_event_types_t types;        /* of an endpoint: never FACT or OWN */
 	struct mse_patterns *users;     /* never NULL; empty: all */
 	struct mse_patterns *mailboxes; /* never NULL; empty: all */
 	/* Large parameters (envelope, bodyStructure, …) join here later. */

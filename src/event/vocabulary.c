@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+_Static_assert(MSE_EVENT_TYPE_COUNT <= 32, "a set of types has a bit for each");
+
 static const struct {
 	const char *name;
 	enum mse_event_group group;
@@ -58,10 +60,25 @@ mse_event_types_t mse_event_group_types(const char *group_name)
 	unsigned int i;
 
 	for (i = 0; i < MSE_EVENT_TYPE_COUNT; i++)
-		if (types[i].group != MSE_GROUP_OWN &&
+		if (types[i].group < MSE_GROUP_COUNT &&
 		    strcmp(groups[types[i].group], group_name) == 0)
 			found |= MSE_EVENT_BIT(i);
 	return found;
+}
+
+mse_event_types_t mse_event_types_behind(mse_event_types_t wanted)
+{
+	mse_event_types_t behind = 0;
+
+	if ((wanted & MSE_EVENT_BIT(MSE_EVENT_LOGOUT)) != 0)
+		behind |= MSE_EVENT_BIT(MSE_EVENT_LOGIN) |
+			MSE_EVENT_BIT(MSE_EVENT_FACT_HIBERNATED) |
+			MSE_EVENT_BIT(MSE_EVENT_FACT_RESUMED);
+	if ((wanted & (MSE_EVENT_BIT(MSE_EVENT_QUOTA_WITHIN) |
+		      MSE_EVENT_BIT(MSE_EVENT_QUOTA_CHANGE))) != 0)
+		behind |= MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) |
+			MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA);
+	return behind;
 }
 
 const char *mse_param_name(enum mse_param param)

@@ -32,7 +32,10 @@
 	X(MAILBOX_UNSUBSCRIBE, "MailboxUnSubscribe", SUBSCRIPTION) \
 	X(GAP, "vnd.mailhook.Gap", OWN) \
 	X(RESYNC, "vnd.mailhook.Resync", OWN) \
-	X(TEST, "vnd.mailhook.Test", OWN)
+	X(TEST, "vnd.mailhook.Test", OWN) \
+	X(FACT_QUOTA, "vnd.mailhook.fact.quota", FACT) \
+	X(FACT_HIBERNATED, "vnd.mailhook.fact.hibernated", FACT) \
+	X(FACT_RESUMED, "vnd.mailhook.fact.resumed", FACT)
 
 /* X(symbol, wire name, kind): members of an event's data, in the order in
    which they are written. */
@@ -68,6 +71,12 @@
 	X(CAUSE, "vnd.mailhook.cause", STRING) \
 	X(TRANSACTION, "vnd.mailhook.transaction", STRING) \
 	X(SOURCE_URI, "vnd.mailhook.sourceUri", STRING) \
+	X(MECHANISM, "vnd.mailhook.mechanism", STRING) \
+	X(TLS, "vnd.mailhook.tls", BOOL) \
+	X(DISCONNECT, "vnd.mailhook.disconnect", STRING) \
+	X(DURATION, "vnd.mailhook.duration", NUMBER) \
+	X(BYTES_IN, "vnd.mailhook.bytesIn", NUMBER) \
+	X(BYTES_OUT, "vnd.mailhook.bytesOut", NUMBER) \
 	X(LOST, "vnd.mailhook.lost", NUMBER) \
 	X(SINCE, "vnd.mailhook.since", STRING) \
 	X(UNTIL, "vnd.mailhook.until", STRING) \
@@ -92,7 +101,10 @@ enum mse_event_group {
 	MSE_GROUP_SUBSCRIPTION,
 	MSE_GROUP_COUNT,
 	/* Gap, Resync, Test: pass every filter, cannot be subscribed to. */
-	MSE_GROUP_OWN = MSE_GROUP_COUNT
+	MSE_GROUP_OWN = MSE_GROUP_COUNT,
+	/* For derive alone: never delivered, numbered, shown or replayed;
+	   mail processes write them because something is derived from them. */
+	MSE_GROUP_FACT
 };
 
 enum mse_param {
@@ -102,13 +114,17 @@ enum mse_param {
 	MSE_PARAM_COUNT
 };
 
-enum mse_param_kind { MSE_KIND_STRING, MSE_KIND_NUMBER };
+enum mse_param_kind { MSE_KIND_STRING, MSE_KIND_NUMBER, MSE_KIND_BOOL };
 
 /* Sets of event types: bit 1 << enum mse_event_type. */
 typedef uint32_t mse_event_types_t;
 #define MSE_EVENT_BIT(type) ((mse_event_types_t)1 << (type))
-/* Every type that can be subscribed to (all but group OWN). */
+/* Every type that can be subscribed to (all but groups OWN and FACT). */
 #define MSE_EVENT_TYPES_ALL (MSE_EVENT_BIT(MSE_EVENT_GAP) - 1)
+#define MSE_EVENT_TYPES_FACTS \
+	(MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FACT_HIBERNATED) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FACT_RESUMED))
 
 const char *mse_event_type_name(enum mse_event_type type);
 enum mse_event_group mse_event_type_group(enum mse_event_type type);
@@ -117,6 +133,10 @@ enum mse_event_type mse_event_type_find(const char *name);
 /* The types of group "message", "flags", "quota", "access", "mailbox" or
    "subscription"; 0 if there is no such group. */
 mse_event_types_t mse_event_group_types(const char *group_name);
+/* What mail processes must write besides so that these can be derived: the
+   Login and the hibernations behind a lost session's Logout, the figures
+   behind QuotaWithin and QuotaChange. */
+mse_event_types_t mse_event_types_behind(mse_event_types_t types);
 
 const char *mse_param_name(enum mse_param param);
 enum mse_param_kind mse_param_kind(enum mse_param param);

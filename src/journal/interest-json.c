@@ -93,7 +93,7 @@ static int parse_types(struct json_object *object, mse_event_types_t *types_r,
 			*types_r |= MSE_EVENT_BIT(type);
 	}
 	free(list);
-	*types_r &= MSE_EVENT_TYPES_ALL;
+	*types_r &= MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS;
 	return 0;
 }
 
@@ -283,12 +283,17 @@ static int give_patterns(struct json_object *object, const char *name,
 	const char *const *list;
 	size_t count;
 
+	if (patterns == NULL)
+		return give_strings(object, name, NULL, 0);
 	list = mse_patterns_list(patterns, &count);
 	return give_strings(object, name, list, count);
 }
 
+/* mailboxes NULL: all. */
 static int format_subscription(struct json_object *array,
-			       const struct mse_subscription *subscription)
+			       mse_event_types_t types,
+			       const struct mse_patterns *users,
+			       const struct mse_patterns *mailboxes)
 {
 	struct json_object *object = json_object_new_object();
 	const char *names[MSE_EVENT_TYPE_COUNT];
@@ -299,16 +304,30 @@ static int format_subscription(struct json_object *array,
 		return -1;
 	}
 	for (type = 0; type < MSE_EVENT_TYPE_COUNT; type++) {
-		if ((subscription->types & MSE_EVENT_TYPES_ALL &
+		if ((types & (MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS) &
 		     MSE_EVENT_BIT(type)) != 0)
 			names[count++] = mse_event_type_name(
 				(enum mse_event_type)type);
 	}
 	if (give_strings(object, "events", names, count) < 0 ||
-	    give_patterns(object, "users", subscription->users) < 0 ||
-	    give_patterns(object, "mailboxes", subscription->mailboxes) < 0)
+	    give_patterns(object, "users", users) < 0 ||
+	    give_patterns(object, "mailboxes", mailboxes) < 0)
 		return -1;
 	return 0;
+}
+
+/* What an endpoint wants, and what must be known to derive it: for the same
+   users, whatever mailbox it happens in. */
+static int format_wanted(struct json_object *array,
+			 const struct mse_subscription *wanted)
+{
+	mse_event_types_t behind = mse_event_types_behind(wanted->types);
+
+	if (format_subscription(array, wanted->types, wanted->users,
+				wanted->mailboxes) < 0)
+		return -1;
+	return behind == 0 ? 0 :
+		format_subscription(array, behind, wanted->users, NULL);
 }
 
 static int format_document(struct json_object *document,
@@ -329,7 +348,7 @@ static int format_document(struct json_object *document,
 	if (give(document, "subscriptions", array) < 0)
 		return -1;
 	for (i = 0; i < interest->count; i++) {
-		if (format_subscription(array, &interest->subscriptions[i]) < 0)
+		if (format_wanted(array, &interest->subscriptions[i]) < 0)
 			return -1;
 	}
 	return 0;

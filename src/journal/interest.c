@@ -27,8 +27,8 @@ static int take_everything(struct mse_interest *interest)
 		return -1;
 	interest->subscriptions = all;
 	interest->count = 1;
-	interest->types = MSE_EVENT_TYPES_ALL;
-	all->types = MSE_EVENT_TYPES_ALL;
+	all->types = MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS;
+	interest->types = all->types;
 	all->users = mse_patterns_new(NULL, 0, 0);
 	all->mailboxes = mse_patterns_new(NULL, 0, MSE_PATTERNS_MAILBOX);
 	return all->users == NULL || all->mailboxes == NULL ? -1 : 0;
@@ -126,7 +126,7 @@ bool mse_interest_wants(const struct mse_interest *interest,
 	size_t i;
 
 	/* Group OWN cannot be asked for and is not in the union. */
-	if (route->type < MSE_EVENT_GAP &&
+	if (mse_event_type_group(route->type) != MSE_GROUP_OWN &&
 	    (interest->types & MSE_EVENT_BIT(route->type)) == 0)
 		return false;
 	for (i = 0; i < interest->count; i++) {

@@ -9,7 +9,11 @@
 
 /*
  * The interest file: what any endpoint wants, written by the daemon (0640,
- * no secrets, replaced atomically), read by mail processes.
+ * no secrets, replaced atomically), read by mail processes. What an endpoint
+ * wants may be derived from other events and facts: those stand in a
+ * subscription of their own, with the same users and every mailbox, so that
+ * mail processes write them; what the endpoint gets is decided by its own
+ * filter.
  */
 struct mse_interest {
 	struct mse_subscription *subscriptions;
@@ -19,13 +23,14 @@ struct mse_interest {
 	char **expire_services;   /* NULL-terminated; never NULL */
 };
 
-/* Nothing, or all events. NULL if memory is out. */
+/* Nothing, or all events and facts. NULL if memory is out. */
 struct mse_interest *mse_interest_new(bool all);
 /* dir_fd/interest. 0 with *interest_r (free with mse_interest_free);
    absent file: an empty interest (nothing wanted). Unreadable or corrupt:
    all events, and *error_r says why (return 1). -1 only if memory is out. */
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
+/* interest has what the endpoints want; the file also what is behind it. */
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 		       struct mse_error *error_r);
 void mse_interest_free(struct mse_interest **interest);

@@ -78,6 +78,19 @@ struct mse_ledger_ops {
 	int (*get_value)(struct mse_ledger *ledger, const char *name,
 			 char *value_r, size_t size,
 			 struct mse_error *error_r);
+	int (*put_derived)(struct mse_ledger *ledger, const char *kind,
+			   const char *key, const char *value,
+			   struct mse_error *error_r);
+	int (*delete_derived)(struct mse_ledger *ledger, const char *kind,
+			      const char *key, struct mse_error *error_r);
+	int (*get_derived)(struct mse_ledger *ledger, const char *kind,
+			   const char *key, struct mse_buf *value,
+			   struct mse_error *error_r);
+	int (*each_derived)(struct mse_ledger *ledger, const char *kind,
+			    const char *after, unsigned int limit,
+			    int (*found)(const char *key, const char *value,
+					 void *context),
+			    void *context, struct mse_error *error_r);
 };
 
 struct mse_ledger {

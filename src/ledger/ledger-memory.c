@@ -458,6 +458,10 @@ static const struct mse_ledger_ops memory_ops = {
 	.get_announced = memory_get_announced,
 	.put_value = memory_put_value,
 	.get_value = memory_get_value,
+	.put_derived = mse_memory_put_derived,
+	.delete_derived = mse_memory_delete_derived,
+	.get_derived = mse_memory_get_derived,
+	.each_derived = mse_memory_each_derived,
 };
 
 struct mse_ledger *mse_ledger_new_memory(void)

@@ -13,7 +13,8 @@ enum mse_memory_table {
 	MSE_MEMORY_SEAL,       /* file; the value is its length */
 	MSE_MEMORY_CHECKPOINT, /* file, offset / MSE_CHECKPOINT_EVERY */
 	MSE_MEMORY_ANNOUNCED,  /* slot */
-	MSE_MEMORY_VALUE       /* name */
+	MSE_MEMORY_VALUE,      /* name */
+	MSE_MEMORY_DERIVED     /* kind "/" key */
 };
 
 struct mse_memory_entry {
@@ -73,5 +74,20 @@ int mse_memory_release(struct mse_ledger *ledger, struct mse_error *error_r);
 int mse_memory_rollback_to(struct mse_ledger *ledger,
 			   struct mse_error *error_r);
 void mse_memory_free(struct mse_ledger *ledger);
+
+/* ledger-memory-derived.c */
+int mse_memory_put_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, const char *value,
+			   struct mse_error *error_r);
+int mse_memory_delete_derived(struct mse_ledger *ledger, const char *kind,
+			      const char *key, struct mse_error *error_r);
+int mse_memory_get_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, struct mse_buf *value,
+			   struct mse_error *error_r);
+int mse_memory_each_derived(struct mse_ledger *ledger, const char *kind,
+			    const char *after, unsigned int limit,
+			    int (*found)(const char *key, const char *value,
+					 void *context),
+			    void *context, struct mse_error *error_r);
 
 #endif

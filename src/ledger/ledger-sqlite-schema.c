@@ -19,6 +19,7 @@
  *	checkpoint  last position seen in each MiB of a journal file
  *	announced   losses already announced, per presence slot
  *	value       the rest, by name
+ *	derived     what derive remembers between events, by kind and key
  *
  * row_waits finds the head of a lane, row_parked walks heads in order of
  * number, row_dead finds the oldest bytes to drop, row_answered what a
@@ -121,8 +122,16 @@ static const char schema_1[] =
 	" value TEXT NOT NULL"
 	") WITHOUT ROWID;";
 
+static const char schema_2[] =
+	"CREATE TABLE derived ("
+	" kind TEXT NOT NULL,"
+	" key TEXT NOT NULL,"
+	" value TEXT NOT NULL,"
+	" PRIMARY KEY (kind, key)"
+	") WITHOUT ROWID;";
+
 static const char *const steps[] = {
-	schema_1,
+	schema_1, schema_2,
 };
 #define CURRENT ((int)(sizeof(steps) / sizeof(steps[0])))
 

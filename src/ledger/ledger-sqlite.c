@@ -440,4 +440,8 @@ static const struct mse_ledger_ops sqlite_ops = {
 	.get_announced = mse_sqlite_get_announced,
 	.put_value = mse_sqlite_put_value,
 	.get_value = mse_sqlite_get_value,
+	.put_derived = mse_sqlite_put_derived,
+	.delete_derived = mse_sqlite_delete_derived,
+	.get_derived = mse_sqlite_get_derived,
+	.each_derived = mse_sqlite_each_derived,
 };

@@ -114,4 +114,19 @@ int mse_sqlite_get_value(struct mse_ledger *ledger, const char *name,
 			 char *value_r, size_t size,
 			 struct mse_error *error_r);
 
+/* ledger-sqlite-derived.c */
+int mse_sqlite_put_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, const char *value,
+			   struct mse_error *error_r);
+int mse_sqlite_delete_derived(struct mse_ledger *ledger, const char *kind,
+			      const char *key, struct mse_error *error_r);
+int mse_sqlite_get_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, struct mse_buf *value,
+			   struct mse_error *error_r);
+int mse_sqlite_each_derived(struct mse_ledger *ledger, const char *kind,
+			    const char *after, unsigned int limit,
+			    int (*found)(const char *key, const char *value,
+					 void *context),
+			    void *context, struct mse_error *error_r);
+
 #endif

@@ -219,6 +219,40 @@ int mse_ledger_get_value(struct mse_ledger *ledger, const char *name,
 	return ledger->ops->get_value(ledger, name, value_r, size, error_r);
 }
 
+int mse_ledger_put_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, const char *value,
+			   struct mse_error *error_r)
+{
+	return ledger->ops->put_derived(ledger, kind, key, value, error_r);
+}
+
+int mse_ledger_delete_derived(struct mse_ledger *ledger, const char *kind,
+			      const char *key, struct mse_error *error_r)
+{
+	return ledger->ops->delete_derived(ledger, kind, key, error_r);
+}
+
+int mse_ledger_get_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, struct mse_buf *value,
+			   struct mse_error *error_r)
+{
+	int ret = ledger->ops->get_derived(ledger, kind, key, value, error_r);
+
+	if (ret > 0 && mse_buf_failed(value))
+		return mse_error_set(error_r, "no memory or room for a value");
+	return ret;
+}
+
+int mse_ledger_each_derived(struct mse_ledger *ledger, const char *kind,
+			    const char *after, unsigned int limit,
+			    int (*found)(const char *key, const char *value,
+					 void *context),
+			    void *context, struct mse_error *error_r)
+{
+	return ledger->ops->each_derived(ledger, kind, after, limit, found,
+					 context, error_r);
+}
+
 bool mse_ledger_error_is_corrupt(const struct mse_error *error)
 {
 	/* Not only at the start: callers put context in front of errors. */

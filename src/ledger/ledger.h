@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "event/uuid.h"
 #include "journal/format.h"
@@ -167,6 +168,29 @@ int mse_ledger_put_value(struct mse_ledger *ledger, const char *name,
 /* 1 found (value_r NUL-terminated, cut at size), 0 not, -1 error. */
 int mse_ledger_get_value(struct mse_ledger *ledger, const char *name,
 			 char *value_r, size_t size, struct mse_error *error_r);
+
+/*
+ * What derive remembers between events: text by kind and key, changed in the
+ * transaction that moves its cursor. kind: a word of ours, without "/".
+ */
+int mse_ledger_put_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, const char *value,
+			   struct mse_error *error_r);
+/* Does not mind that there is none. */
+int mse_ledger_delete_derived(struct mse_ledger *ledger, const char *kind,
+			      const char *key, struct mse_error *error_r);
+/* 1 found (appended to value), 0 not, -1 error (also: beyond value's limit). */
+int mse_ledger_get_derived(struct mse_ledger *ledger, const char *kind,
+			   const char *key, struct mse_buf *value,
+			   struct mse_error *error_r);
+/* In order of key (octets), those behind `after` (NULL: all), at most `limit`
+   (0: no limit). key and value are borrowed; the callback may read the
+   ledger but not change it; non-zero stops and is returned. */
+int mse_ledger_each_derived(struct mse_ledger *ledger, const char *kind,
+			    const char *after, unsigned int limit,
+			    int (*found)(const char *key, const char *value,
+					 void *context),
+			    void *context, struct mse_error *error_r);
 
 /* ledger.db in dir_path: takes the lock of `ledger.lock` (a second daemon
    waits for it up to wait_ms, then is told who holds it), opens or creates,

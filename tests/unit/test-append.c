@@ -461,15 +461,16 @@ static void test_interest_change(void **state)
 	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
 	assert_int_equal(mse_appender_interest(test->appender)->types,
 			 MSE_EVENT_BIT(MSE_EVENT_LOGIN));
-	interest->subscriptions[0].types = MSE_EVENT_BIT(MSE_EVENT_LOGOUT);
+	interest->subscriptions[0].types =
+		MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW);
 	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
 	assert_int_equal(mse_appender_interest(test->appender)->types,
-			 MSE_EVENT_BIT(MSE_EVENT_LOGOUT));
+			 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW));
 	mse_interest_free(&interest);
 	journal_test_put(test, "interest", "x}", 2);
 	(void)mse_file_replace(dir_fd, "interest", 0640, "{", 1, &error);
 	assert_int_equal(mse_appender_interest(test->appender)->types,
-			 MSE_EVENT_TYPES_ALL);
+			 MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS);
 	assert_int_equal(unlink(journal_test_path(test, "interest")), 0);
 	assert_int_equal(mse_appender_interest(test->appender)->types, 0);
 }

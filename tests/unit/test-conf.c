@@ -271,6 +271,9 @@ static const char *const bad[][2] = {
 	{ WITH("events = {\"vnd.mailhook.Gap\"}\n"),
 	  "4: events names an event of mailhook's own, which every endpoint "
 	  "gets; leave it out" },
+	{ WITH("events = {\"vnd.mailhook.fact.quota\"}\n"),
+	  "4: events has \"vnd.mailhook.fact.quota\", a note between the plugin "
+	  "and the daemon that no endpoint gets; leave it out" },
 	{ WITH("events = {quota, \"!quota\"}\n"),
 	  "4: events excludes everything it names; leave something over, or "
 	  "remove the endpoint" },

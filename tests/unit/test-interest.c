@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "test-journal-common.h"
 
+#define EVERYTHING (MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS)
+
 static int open_dir(const struct journal_test *test)
 {
 	int fd = open(test->dir, O_RDONLY | O_DIRECTORY);
@@ -94,6 +96,45 @@ static void test_round_trip(void **state)
 	close(dir_fd);
 }
 
+/* A lost session's Logout needs its Login: of the endpoint's users, and
+   whatever its mailboxes are. */
+static void test_behind(void **state)
+{
+	static const char *const users[] = { "joe" }, *const boxes[] = { "Box" };
+	struct mse_interest *interest = mse_interest_new(true), *back;
+	struct mse_subscription *wanted = &interest->subscriptions[0];
+	struct mse_event_route route = { .owner = "joe", .mailbox = "INBOX" };
+	int dir_fd = open_dir(*state);
+	struct mse_error error;
+
+	mse_patterns_free(&wanted->users);
+	mse_patterns_free(&wanted->mailboxes);
+	wanted->users = mse_patterns_new(users, 1, 0);
+	wanted->mailboxes = mse_patterns_new(boxes, 1, MSE_PATTERNS_MAILBOX);
+	wanted->types = MSE_EVENT_BIT(MSE_EVENT_LOGOUT) |
+		MSE_EVENT_BIT(MSE_EVENT_QUOTA_WITHIN);
+	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+	assert_int_equal(back->types, wanted->types |
+			 mse_event_types_behind(wanted->types));
+
+	route.type = MSE_EVENT_QUOTA_WITHIN;
+	assert_false(mse_interest_wants(back, &route));
+	route.type = MSE_EVENT_QUOTA_EXCEED;
+	assert_true(mse_interest_wants(back, &route));
+	route.type = MSE_EVENT_FACT_QUOTA;
+	assert_true(mse_interest_wants(back, &route));
+	route.type = MSE_EVENT_FACT_HIBERNATED;
+	assert_true(mse_interest_wants(back, &route));
+	route.owner = "jim";
+	assert_false(mse_interest_wants(back, &route));
+	/* The endpoint's own filter is not touched. */
+	assert_false(mse_subscription_matches(wanted, &route));
+	mse_interest_free(&interest);
+	mse_interest_free(&back);
+	close(dir_fd);
+}
+
 /* Whatever is wrong, the answer is more events, not fewer. */
 static void test_corrupt(void **state)
 {
@@ -127,14 +168,14 @@ static void test_corrupt(void **state)
 		if (mse_interest_read(dir_fd, &interest, &error) != 1)
 			fail_msg("row %zu was taken", i);
 		assert_string_not_equal(error.text, "");
-		assert_int_equal(interest->types, MSE_EVENT_TYPES_ALL);
+		assert_int_equal(interest->types, EVERYTHING);
 		assert_int_equal(interest->count, 1);
 		mse_interest_free(&interest);
 	}
 	assert_int_equal(unlinkat(dir_fd, "interest", 0), 0);
 	assert_int_equal(mkdirat(dir_fd, "interest", 0700), 0);
 	assert_int_equal(mse_interest_read(dir_fd, &interest, &error), 1);
-	assert_int_equal(interest->types, MSE_EVENT_TYPES_ALL);
+	assert_int_equal(interest->types, EVERYTHING);
 	mse_interest_free(&interest);
 	close(dir_fd);
 }
@@ -165,6 +206,7 @@ int main(void)
 						journal_test_teardown)
 		D(test_absent),
 		D(test_round_trip),
+		D(test_behind),
 		D(test_corrupt),
 		D(test_unknown_events),
 	};

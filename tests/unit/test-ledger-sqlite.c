@@ -206,6 +206,28 @@ static void run_sql(const char *sql)
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+/* A ledger of before this table: upgraded in place, nothing else changed. */
+static void test_older_schema(void **state)
+{
+	struct mse_ledger *ledger = open_ledger(true);
+	char value[8];
+
+	assert_int_equal(mse_ledger_put_value(ledger, "clean", "1", &error), 0);
+	mse_ledger_free(&ledger);
+	run_sql("DROP TABLE derived");
+	run_sql("PRAGMA user_version = 1");
+	ledger = open_ledger(false);
+	assert_int_equal(mse_ledger_get_value(ledger, "clean", value,
+					      sizeof(value), &error), 1);
+	assert_string_equal(value, "1");
+	assert_int_equal(mse_ledger_put_derived(ledger, "a", "k", "v", &error),
+			 0);
+	mse_ledger_free(&ledger);
+	/* Once. */
+	ledger = open_ledger(false);
+	mse_ledger_free(&ledger);
+}
+
 static void test_newer_schema(void **state)
 {
 	struct mse_ledger *ledger = open_ledger(true);
@@ -507,6 +529,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_second_opener, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_holder, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_older_schema, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_newer_schema, setup,
 						teardown),

@@ -746,6 +746,105 @@ static void test_values(void **state)
 	assert_string_equal(value, "");
 }
 
+static int add_derived(const char *key, const char *value, void *context)
+{
+	char *text = context;
+	size_t len = strlen(text);
+
+	snprintf(text + len, 256 - len, "%s=%s ", key, value);
+	return strcmp(value, "stop") == 0 ? 7 : 0;
+}
+
+static const char *derived(struct mse_ledger *ledger, const char *kind,
+			   const char *after, unsigned int limit, int result)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	assert_int_equal(mse_ledger_each_derived(ledger, kind, after, limit,
+						 add_derived, text, &error),
+			 result);
+	return text;
+}
+
+static void put_derived(struct mse_ledger *ledger, const char *kind,
+			const char *key, const char *value)
+{
+	assert_int_equal(mse_ledger_put_derived(ledger, kind, key, value,
+						&error), 0);
+}
+
+static void test_derived(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+	struct mse_buf value;
+
+	mse_buf_init(&value, 100);
+	assert_int_equal(mse_ledger_get_derived(ledger, "a", "k", &value,
+						&error), 0);
+	assert_int_equal(mse_ledger_delete_derived(ledger, "a", "k", &error),
+			 0);
+	put_derived(ledger, "a", "k/2", "two");
+	put_derived(ledger, "a", "k\xc3\xa9", "e");
+	put_derived(ledger, "a", "", "none");
+	put_derived(ledger, "a", "k", "one");
+	put_derived(ledger, "aa", "k", "other kind");
+	put_derived(ledger, "b", "k", "");
+	put_derived(ledger, "a", "k", "uno");
+
+	mse_buf_append_str(&value, "=");
+	assert_int_equal(mse_ledger_get_derived(ledger, "a", "k", &value,
+						&error), 1);
+	assert_string_equal(mse_buf_str(&value), "=uno");
+	assert_int_equal(mse_ledger_get_derived(ledger, "b", "k", &value,
+						&error), 1);
+	assert_string_equal(mse_buf_str(&value), "=uno");
+
+	assert_string_equal(derived(ledger, "a", NULL, 0, 0),
+			    "=none k=uno k/2=two k\xc3\xa9=e ");
+	assert_string_equal(derived(ledger, "a", NULL, 2, 0), "=none k=uno ");
+	assert_string_equal(derived(ledger, "a", "k", 1, 0), "k/2=two ");
+	assert_string_equal(derived(ledger, "a", "k/1", 0, 0),
+			    "k/2=two k\xc3\xa9=e ");
+	assert_string_equal(derived(ledger, "a", "z", 0, 0), "");
+	assert_string_equal(derived(ledger, "", NULL, 0, 0), "");
+	put_derived(ledger, "a", "k", "stop");
+	assert_string_equal(derived(ledger, "a", NULL, 0, 7), "=none k=stop ");
+
+	assert_int_equal(mse_ledger_delete_derived(ledger, "a", "k", &error),
+			 0);
+	assert_string_equal(derived(ledger, "a", NULL, 0, 0),
+			    "=none k/2=two k\xc3\xa9=e ");
+	assert_string_equal(derived(ledger, "aa", NULL, 0, 0), "k=other kind ");
+	mse_buf_clear(&value);
+
+	/* A value that does not fit is an error, not a part of it. */
+	mse_buf_init(&value, 5);
+	assert_int_equal(mse_ledger_get_derived(ledger, "aa", "k", &value,
+						&error), -1);
+	mse_buf_clear(&value);
+}
+
+/* With the cursor or not at all. */
+static void test_derived_rolls_back(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+
+	put_derived(ledger, "a", "1", "one");
+	put_derived(ledger, "a", "2", "two");
+	assert_int_equal(mse_ledger_begin(ledger, &error), 0);
+	put_derived(ledger, "a", "1", "changed");
+	assert_int_equal(mse_ledger_delete_derived(ledger, "a", "2", &error),
+			 0);
+	put_derived(ledger, "a", "3", "three");
+	put_cursor(ledger, MSE_LEDGER_DERIVE, 1);
+	assert_string_equal(derived(ledger, "a", NULL, 0, 0),
+			    "1=changed 3=three ");
+	mse_ledger_rollback(ledger);
+	assert_string_equal(derived(ledger, "a", NULL, 0, 0),
+			    "1=one 2=two ");
+}
+
 static int memory_setup(void **state)
 {
 	static struct backend backend;
@@ -806,6 +905,7 @@ int main(void)
 		BOTH(test_trim_dead),	  BOTH(test_transaction),
 		BOTH(test_savepoint),	  BOTH(test_drop_endpoint),
 		BOTH(test_files),	  BOTH(test_values),
+		BOTH(test_derived),	  BOTH(test_derived_rolls_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,7 @@ static void test_names(void **state)
 	assert_int_equal(mse_event_type_find(""), MSE_EVENT_UNKNOWN);
 	assert_string_equal(mse_param_name(MSE_PARAM_MAILBOX_ID), "mailboxID");
 	assert_int_equal(mse_param_kind(MSE_PARAM_PID), MSE_KIND_NUMBER);
+	assert_int_equal(mse_param_kind(MSE_PARAM_TLS), MSE_KIND_BOOL);
 }
 
 static void test_groups(void **state)
@@ -43,11 +44,52 @@ static void test_groups(void **state)
 		all |= types;
 	}
 	assert_int_equal(all, MSE_EVENT_TYPES_ALL);
+	assert_int_equal(all & MSE_EVENT_TYPES_FACTS, 0);
 	assert_int_equal(mse_event_group_types("own"), 0);
+	assert_int_equal(mse_event_group_types("fact"), 0);
 	assert_int_equal(mse_event_group_types("Message"), 0);
 	assert_int_equal(mse_event_group_types("access"),
 			 MSE_EVENT_BIT(MSE_EVENT_LOGIN) |
 			 MSE_EVENT_BIT(MSE_EVENT_LOGOUT));
+}
+
+static void test_facts(void **state)
+{
+	mse_event_types_t facts = 0;
+	unsigned int i;
+
+	for (i = 0; i < MSE_EVENT_TYPE_COUNT; i++) {
+		if (mse_event_type_group(i) == MSE_GROUP_FACT)
+			facts |= MSE_EVENT_BIT(i);
+		assert_int_equal(mse_event_type_group(i) == MSE_GROUP_FACT,
+				 strncmp(mse_event_type_name(i),
+					 "vnd.mailhook.fact.", 18) == 0);
+	}
+	assert_int_equal(facts, MSE_EVENT_TYPES_FACTS);
+}
+
+/* What must be written so that this can be derived. */
+static void test_behind(void **state)
+{
+#define B(type) MSE_EVENT_BIT(MSE_EVENT_##type)
+	static const struct {
+		mse_event_types_t types, behind;
+	} rows[] = {
+		{ 0, 0 },
+		{ B(LOGIN), 0 },
+		{ B(QUOTA_EXCEED) | B(MESSAGE_NEW), 0 },
+		{ B(LOGOUT), B(LOGIN) | B(FACT_HIBERNATED) | B(FACT_RESUMED) },
+		{ B(QUOTA_WITHIN), B(QUOTA_EXCEED) | B(FACT_QUOTA) },
+		{ B(QUOTA_CHANGE), B(QUOTA_EXCEED) | B(FACT_QUOTA) },
+		{ MSE_EVENT_TYPES_ALL, B(LOGIN) | B(QUOTA_EXCEED) |
+			MSE_EVENT_TYPES_FACTS },
+	};
+#undef B
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (mse_event_types_behind(rows[i].types) != rows[i].behind)
+			fail_msg("row %zu", i);
 }
 
 static void test_uuid_increases(void **state)
@@ -152,6 +194,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_uuid_increases),
 		cmocka_unit_test(test_uuid_after_fork),
 		cmocka_unit_test(test_uuid_is_valid),

@@ -13,6 +13,7 @@
 #include "event/record.h"
 
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+#define OTHER_ID "01890a5d-ac96-774b-bcce-b302099a8058"
 #define HEAD "{\"id\":\"" ID "\",\"type\":\"Login\"," \
 	"\"time\":\"1970-01-01T00:00:00.005+00:00\""
 #define WITH(member) HEAD ",\"data\":{}," member "}"
@@ -35,13 +36,23 @@ static void test_write(void **state)
 	mse_event_set_number(&event, MSE_PARAM_PID, UINT64_MAX);
 	mse_event_set_string(&event, MSE_PARAM_URI, "imap://a/\"\\\x1e\n");
 	mse_event_set_string(&event, MSE_PARAM_ADMIN, NULL);
+	mse_event_set_bool(&event, MSE_PARAM_TLS, true);
+	event.instance = OTHER_ID;
+	event.slot = 4095;
 	event.user = "j\xff";
 	write_event(&event, &buf);
 	assert_string_equal(mse_buf_str(&buf), "\x1e" HEAD
 		",\"user\":\"j\xef\xbf\xbd\",\"owner\":\"j\xef\xbf\xbd\","
+		"\"slot\":4095,\"instance\":\"" OTHER_ID "\","
 		"\"data\":{\"uri\":\"imap://a/\\\"\\\\\\u001e\\n\","
 		"\"pid\":18446744073709551615,"
-		"\"timestamp\":\"1970-01-01T00:00:00.005+00:00\"}}\n");
+		"\"timestamp\":\"1970-01-01T00:00:00.005+00:00\","
+		"\"vnd.mailhook.tls\":true}}\n");
+	mse_buf_clear(&buf);
+	mse_event_set_bool(&event, MSE_PARAM_TLS, false);
+	write_event(&event, &buf);
+	assert_non_null(strstr(mse_buf_str(&buf),
+			       ",\"vnd.mailhook.tls\":false}}\n"));
 	mse_buf_clear(&buf);
 }
 
@@ -59,6 +70,8 @@ static void test_round_trip(void **state)
 	event.mailbox = "a\"\\/\xf0\x9f\x98\x80\x01";
 	event.old_mailbox = "old";
 	event.cause = "why";
+	event.instance = OTHER_ID;
+	event.slot = 17;
 	write_event(&event, &buf);
 	assert_int_equal(mse_record_parse(buf.data + 1, buf.len - 2, &record,
 					  &error), 0);
@@ -71,6 +84,8 @@ static void test_round_trip(void **state)
 	assert_string_equal(record.mailbox, event.mailbox);
 	assert_string_equal(record.old_mailbox, "old");
 	assert_string_equal(record.cause, "why");
+	assert_string_equal(record.instance, OTHER_ID);
+	assert_int_equal(record.slot, 17);
 	assert_ptr_equal(record.bytes.data, buf.data + 1);
 	assert_int_equal(record.bytes.len, buf.len - 2);
 	assert_int_equal(record.data.data[0], '{');
