@@ -31,6 +31,7 @@ def pytest_configure(config):
         pytest.exit("not built: " + ", ".join(missing) +
                     "\nRun tests/run-all, or set MAILHOOK_BUILD to a build "
                     "directory that tests/system/prepare.sh made.", 3)
+    build.show_settings_module()
 
 
 class Configuration:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+from harness import build
 from harness.clients import PASSWORD, message
 from harness.dovecot import Dovecot
 from harness.receiver import Receiver, new_secret
@@ -130,6 +131,7 @@ def plain(seen):
 
 def main():
     once = "--once" in sys.argv[1:]
+    build.show_settings_module()
     screen = Screen()
     receiver = Receiver(on_request=screen.webhook)
     secret = new_secret()

@@ -15,6 +15,7 @@ import pytest
 
 from harness import build
 from harness.clients import PASSWORD, message
+from harness.dialect import Namespace
 from harness.expect import Mail, encode_user
 from harness.receiver import Answer
 from test_delivery import in_order, uid
@@ -453,34 +454,13 @@ def test_a_backlog_costs_no_memory_and_survives(private, receiver):
     assert not [r for r in requests if "mailhook" in r.type]
 
 
-MASTER = """\
-auth_master_user_separator = *
-passdb {
-  driver = static
-  args = password=master-pass
-  master = yes
-  skip = authenticated
-}
-"""
-
-OTHERS = """\
-namespace public {
-  type = public
-  separator = /
-  prefix = Public/
-  location = sdbox:%(top)s/mail/public-mail
-  subscriptions = no
-  list = yes
-}
-namespace shared {
-  type = shared
-  separator = /
-  prefix = shared/%%%%u/
-  location = sdbox:%(top)s/mail/%%%%u/sdbox
-  subscriptions = no
-  list = children
-}
-"""
+OTHERS = [
+    Namespace("public", type="public", prefix="Public/",
+              path="{mail}/public-mail", subscriptions=False),
+    Namespace("shared", type="shared", prefix="shared/{owner}/",
+              path="{mail}/{owner}/sdbox", subscriptions=False,
+              list="children"),
+]
 
 
 def raw_imap(dovecot, login, password):
@@ -500,7 +480,7 @@ def append_and_take(dovecot, receiver, path, login, password, mailbox):
 
 
 def test_a_master_user_is_the_admin(private, receiver):
-    dovecot, _, path = private(extra=MASTER)
+    dovecot, _, path = private(master_users="master-pass")
     event = append_and_take(dovecot, receiver, path,
                             "someone@example.org*boss", "master-pass", "INBOX")
     assert event.type == "MessageAppend"
@@ -515,11 +495,7 @@ def test_a_master_user_is_the_admin(private, receiver):
 def test_the_lane_is_the_mailbox_owners(private, receiver):
     """In a shared mailbox the user is the actor and the URL the owner's; a
     public mailbox belongs to its namespace and its URL has no user."""
-    dovecot, _, path = private(start=False)
-    with open(dovecot.conf, "a", encoding="utf-8") as conf:
-        conf.write(OTHERS % {"top": dovecot.top})
-    dovecot.start_daemon()
-    dovecot.start()
+    dovecot, _, path = private(namespaces=OTHERS)
     own = append_and_take(dovecot, receiver, path, "owner", PASSWORD, "INBOX")
     assert "vnd.mailhook.owner" not in own.data
     other = append_and_take(dovecot, receiver, path, "actor", PASSWORD,

@@ -1,22 +1,60 @@
 """Where the build under test is: an installation below the build directory,
 made by tests/system/prepare.sh."""
 
+import ctypes
 import os
+import shutil
 from pathlib import Path
+
+from .dialect import SERIES
 
 SOURCE = Path(__file__).resolve().parents[3]
 BUILD = Path(os.environ.get("MAILHOOK_BUILD", SOURCE / "build")).resolve()
 ROOT = BUILD / "root"
 
 PLUGIN = ROOT / "modules" / "lib05_mailhook_plugin.so"
+SETTINGS = ROOT / "modules" / "settings" / "libmailhook_settings.so"
 LAUNCHER = ROOT / "libexec" / "mailhook"
 DAEMON = ROOT / "sbin" / "mailhookd"
 CTL = ROOT / "bin" / "mailhookctl"
-SHIPPED_CONF = SOURCE / "conf.d" / "2.3" / "11-mailhook.conf"
+SHIPPED_CONF = SOURCE / "conf.d" / SERIES / "11-mailhook.conf"
+
+STOCK_MODULES = Path("/usr/lib/dovecot/modules")
 
 
 def missing():
     """What the tests need and the build does not have."""
-    return [str(path) for path in
-            (PLUGIN, LAUNCHER, DAEMON, CTL, SHIPPED_CONF)
-            if not path.exists()]
+    needed = [PLUGIN, LAUNCHER, DAEMON, CTL, SHIPPED_CONF]
+    if SERIES != "2.3":
+        needed.append(SETTINGS)
+    return [str(path) for path in needed if not path.exists()]
+
+
+def show_settings_module():
+    """Dovecot 2.4 finds settings modules only in the directory compiled into
+    it. There it gets to see ours without anything being installed: this
+    process moves into a mount namespace of its own, where a copy of that
+    directory that has our module too lies over it. For this process and its
+    children alone, and gone with them."""
+    if SERIES == "2.3":
+        return
+    stock, mine = STOCK_MODULES / "settings", BUILD / "settings-modules"
+    shutil.rmtree(mine, ignore_errors=True)
+    shutil.copytree(stock, mine)
+    shutil.copy(SETTINGS, mine)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(function, *args):
+        if function(*args) != 0:
+            error = os.strerror(ctypes.get_errno())
+            raise RuntimeError(
+                f"{SETTINGS.name} cannot be shown to Dovecot without "
+                f"installing it ({function.__name__}: {error}): run the "
+                "tests as root, in a container with CAP_SYS_ADMIN")
+
+    clone_newns, ms_bind, ms_rec, ms_private = 0x20000, 4096, 16384, 1 << 18
+    call(libc.unshare, clone_newns)
+    call(libc.mount, b"none", b"/", None, ctypes.c_ulong(ms_rec | ms_private),
+         None)
+    call(libc.mount, bytes(mine), bytes(stock), None, ctypes.c_ulong(ms_bind),
+         None)

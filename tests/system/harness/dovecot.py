@@ -1,6 +1,7 @@
-"""A private Dovecot 2.3 on loopback: own directories, ports, users and logs;
+"""A private Dovecot on loopback: own directories, ports, users and logs;
 stock modules by links beside the plugin under test; the configuration file
-that mailhook ships, included as an administrator would."""
+that mailhook ships, included as an administrator would. What differs between
+Dovecot 2.3 and 2.4 is in dialect.py."""
 
 import json
 import os
@@ -16,91 +17,10 @@ from pathlib import Path
 
 from . import build
 from .clients import PASSWORD, Imap, Lmtp, Pop3
+from .dialect import DIALECT, Namespace, block
 
 SERVER_NAME = "mail.example.org"
-STOCK_MODULES = Path("/usr/lib/dovecot/modules")
 MAIL_UID = 5000
-
-CONFIG = """\
-base_dir = {top}/run
-state_dir = {top}/state
-log_path = {top}/log/dovecot.log
-instance_name = mailhook-test
-hostname = {server_name}
-listen = 127.0.0.1
-protocols = imap pop3 lmtp
-ssl = no
-disable_plaintext_auth = no
-auth_username_format = %u
-default_vsz_limit = 0
-mail_plugin_dir = {top}/modules
-mail_location = {mail_location}
-mail_uid = {uid}
-mail_gid = {uid}
-first_valid_uid = 1
-mailbox_list_index = yes
-mail_max_userip_connections = 100
-import_environment = TZ {environment}
-passdb {{
-  driver = static
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid={uid} gid={uid} home={top}/mail/%u allow_all_users=yes
-}}
-namespace inbox {{
-  inbox = yes
-  separator = /
-}}
-service stats {{
-  unix_listener stats-writer {{
-    mode = 0666
-  }}
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {imap}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service pop3-login {{
-  inet_listener pop3 {{
-    port = {pop3}
-  }}
-  inet_listener pop3s {{
-    port = 0
-  }}
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    port = {lmtp}
-  }}
-}}
-{mailhook}
-# Like stock Dovecot's 15-lda.conf and 20-imap.conf: read after ours, they
-# extend $mail_plugins.
-protocol lmtp {{
-  mail_plugins = $mail_plugins
-}}
-protocol imap {{
-  mail_plugins = $mail_plugins
-}}
-{extra}
-"""
-
-MAILHOOK = """\
-!include {shipped}
-plugin {{
-  mailhook_dir = {top}/mailhook
-}}
-service mailhook {{
-  executable = {launcher}
-}}
-"""
-
 
 def sanitizer_environment(top):
     """The plugin built with sanitizers needs their run-time loaded first
@@ -127,13 +47,38 @@ def free_ports(count):
 
 class Dovecot:
     """daemon: "service" (Dovecot runs it), "foreground" (start_daemon() runs
-    mailhookd beside it) or None (the plugin alone)."""
+    mailhookd beside it) or None (the plugin alone).
+
+    The rest says what this Dovecot can do; whatever has to go into
+    mail_plugins for it does:
+
+    protocols       of imap pop3 lmtp submission sieve; their ports are
+                    ports["imap"] and so on
+    mail_driver     where mail is kept: sdbox, mdbox or maildir
+    mail_plugins    more of them: {"imap": ("imap_quota",)}, "" for all
+    users           a list of dialect.User; None: everybody with PASSWORD
+    master_users    a password: USER*MASTER acts as USER
+    namespaces      a list of dialect.Namespace beside the inbox
+    quota           a list of dialect.QuotaRoot
+    acl, metadata   True: ACLs and shared mailboxes, IMAP METADATA
+    sieve           True, or the text of a script for everybody, which runs
+                    before those that sieve_script() gives to one user
+    imapsieve       {mailbox: text of a script}
+    hibernate       a duration ("2s") after which IDLE sessions hibernate
+    relay_port      of the server on loopback that submission sends to
+    tls             True, or a list of more server names (SNI); IMAP and POP3
+                    with TLS are on ports["imaps"] and ports["pop3s"]
+    extra           configuration text, last
+    """
 
     def __init__(self, plugin=True, daemon="service", config="", extra="",
-                 mail_location="sdbox:~/sdbox"):
+                 protocols=("imap", "pop3", "lmtp"), mail_driver="sdbox",
+                 mail_plugins=None, users=None, master_users=None,
+                 namespaces=(), quota=(), acl=False, metadata=False,
+                 sieve=None, imapsieve=None, hibernate=None, relay_port=25,
+                 tls=None):
         self.top = Path(tempfile.mkdtemp(prefix="mailhook-"))
         os.chmod(self.top, 0o755)
-        self.imap_port, self.pop3_port, self.lmtp_port = free_ports(3)
         self.conf = self.top / "dovecot.conf"
         self.state = self.top / "mailhook"
         self.log_file = self.top / "log" / "dovecot.log"
@@ -144,30 +89,143 @@ class Dovecot:
         self.daemon = daemon if plugin else None
         self._make_directories()
         self.configure(config)
-
         self.environment = {
             "MAILHOOK_DIR": self.state,
             "MAILHOOK_CONFIG": self.mailhook_conf,
             **sanitizer_environment(self.top)}
-        environment = " ".join(
-            f"{k}={v}" for k, v in self.environment.items())
-        mailhook = ""
-        if plugin:
-            mailhook = MAILHOOK.format(
-                shipped=build.SHIPPED_CONF, top=self.top,
-                launcher=build.LAUNCHER)
-            if self.daemon != "service":
-                mailhook += "service mailhook {\n  process_min_avail = 0\n"\
-                    "  unix_listener mailhook {\n    mode = 0\n  }\n}\n"
-                self.control = self.top / "control" / "socket"
-        if plugin and os.environ.get("MAILHOOK_SANITIZE"):
+
+        listeners = list(protocols)
+        if tls:
+            listeners += [one for one in ("imaps", "pop3s")
+                          if one[:-1] in protocols]
+        self.ports = dict(zip(listeners, free_ports(len(listeners))))
+        for name in ("imap", "pop3", "lmtp"):
+            setattr(self, f"{name}_port", self.ports.get(name))
+
+        self._plugins = {"": ()}
+        for protocol, names in (mail_plugins or {}).items():
+            self._add_plugins(protocol, *names)
+        features = self._features(quota, acl, metadata, sieve, imapsieve,
+                                  hibernate, tls)
+        if "submission" in protocols:
+            features += DIALECT.relay(relay_port)
+        self.conf.write_text("".join((
+            self._base(protocols, mail_driver),
+            self._users(users, master_users),
+            DIALECT.namespaces([Namespace("inbox", inbox=True),
+                                *namespaces], f"{self.top}/mail"),
+            DIALECT.services(self.ports),
+            self._mailhook() if plugin else "",
+            # Read after ours, like stock Dovecot's 15-lda.conf, 20-imap.conf
+            # and 20-lmtp.conf: they extend $mail_plugins.
+            DIALECT.mail_plugins({**dict.fromkeys(protocols, ()),
+                                  **self._plugins}),
+            features, extra)))
+
+    # -- dovecot.conf
+
+    def _base(self, protocols, mail_driver):
+        settings = {
+            "base_dir": self.top / "run",
+            "state_dir": self.top / "state",
+            "log_path": self.log_file,
+            "instance_name": "mailhook-test",
+            "hostname": SERVER_NAME,
+            "listen": "127.0.0.1",
+            "protocols": protocols,
+            "ssl": "no",
+            "mail_plugin_dir": self.top / "modules",
+            "mail_uid": MAIL_UID,
+            "mail_gid": MAIL_UID,
+            "first_valid_uid": 1,
+            "mailbox_list_index": "yes",
+            "mail_max_userip_connections": 100}
+        return (DIALECT.base(settings, self.environment) +
+                DIALECT.mail(mail_driver, f"~/{mail_driver}") +
+                block("service stats", block("unix_listener stats-writer",
+                                             {"mode": "0666"})))
+
+    def _users(self, users, master_users):
+        home = f"{self.top}/mail/{{user}}"
+        text = ""
+        if master_users:
+            text += DIALECT.master_users(master_users)
+        if users is None:
+            return text + DIALECT.static_users(PASSWORD, MAIL_UID, MAIL_UID,
+                                               home)
+        path = self.top / "etc" / "users"
+        path.write_text(DIALECT.passwd_file(users, home))
+        return text + DIALECT.file_users(path)
+
+    def _mailhook(self):
+        text = DIALECT.mailhook(build.SHIPPED_CONF, build.LAUNCHER,
+                                self.state)
+        if self.daemon != "service":
+            text += block("service mailhook", {"process_min_avail": 0},
+                          block("unix_listener mailhook", {"mode": 0}))
+            self.control = self.top / "control" / "socket"
+        if os.environ.get("MAILHOOK_SANITIZE"):
             # AddressSanitizer reserves terabytes of address space.
-            mailhook += "service mailhook {\n  vsz_limit = 0\n}\n"
-        self.conf.write_text(CONFIG.format(
-            top=self.top, server_name=SERVER_NAME, uid=MAIL_UID,
-            password=PASSWORD, imap=self.imap_port, pop3=self.pop3_port,
-            lmtp=self.lmtp_port, mail_location=mail_location,
-            environment=environment, mailhook=mailhook, extra=extra))
+            text += block("service mailhook",
+                          {"vsz_limit": DIALECT.unlimited})
+        return text
+
+    def _add_plugins(self, protocol, *names):
+        self._plugins[protocol] = self._plugins.get(protocol, ()) + names
+
+    def _features(self, quota, acl, metadata, sieve, imapsieve, hibernate,
+                  tls):
+        text = ""
+        if quota:
+            self._add_plugins("", "quota")
+            self._add_plugins("imap", "imap_quota")
+            text += DIALECT.quota(quota)
+        if acl:
+            self._add_plugins("", "acl")
+            self._add_plugins("imap", "imap_acl")
+            text += DIALECT.acl(self.top / "mail" / "shared-mailboxes")
+        if metadata:
+            text += DIALECT.metadata()
+        if sieve:
+            self._add_plugins("lmtp", "sieve")
+            self._add_plugins("lda", "sieve")
+            text += DIALECT.sieve(self._script("before", sieve)
+                                  if sieve is not True else None)
+        if imapsieve:
+            self._add_plugins("imap", "imap_sieve")
+            text += DIALECT.imapsieve(
+                {mailbox: self._script(f"in-{n}", script)
+                 for n, (mailbox, script) in enumerate(imapsieve.items())})
+        if hibernate:
+            text += DIALECT.hibernation(hibernate)
+        if tls:
+            text += self._tls([] if tls is True else tls)
+        return text
+
+    def _script(self, name, text):
+        """A Sieve script of the administrator's; compiled by mail users."""
+        directory = self.top / "sieve"
+        directory.mkdir(exist_ok=True)
+        os.chown(directory, MAIL_UID, MAIL_UID)
+        path = directory / f"{name}.sieve"
+        path.write_text(text)
+        return path
+
+    def _tls(self, names):
+        """One self-signed certificate for each name."""
+        made = {}
+        for name in (SERVER_NAME, *names):
+            cert, key = (self.top / "etc" / f"{name}.{end}"
+                         for end in ("pem", "key"))
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                 "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                 f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+                 "-keyout", key, "-out", cert], check=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+            made[name] = (cert, key)
+        return DIALECT.tls(*made.pop(SERVER_NAME), made)
 
     def _make_directories(self):
         for name in ("run", "state", "log", "etc", "modules", "mail"):
@@ -180,7 +238,7 @@ class Dovecot:
         self.state.mkdir()
         os.chown(self.state, dovecot.pw_uid, dovecot.pw_gid)
         os.chmod(self.state, 0o2711)
-        for module in STOCK_MODULES.iterdir():
+        for module in build.STOCK_MODULES.iterdir():
             if "mailhook" not in module.name:
                 (self.top / "modules" / module.name).symlink_to(module)
         if build.PLUGIN.exists():
@@ -193,8 +251,9 @@ class Dovecot:
             ["dovecot", "-F", "-c", self.conf], stdin=subprocess.DEVNULL,
             stdout=open(self.top / "log" / "stdout", "ab"),
             stderr=subprocess.STDOUT)
-        self._wait_banner(self.imap_port, b"* OK")
-        self._wait_banner(self.lmtp_port, b"220 ")
+        for name, banner in (("imap", b"* OK"), ("lmtp", b"220 ")):
+            if name in self.ports:
+                self._wait_banner(self.ports[name], banner)
         if self.daemon == "service":
             self.wait_daemon()
         return self
@@ -363,6 +422,15 @@ class Dovecot:
 
     def lmtp(self):
         return Lmtp(self.lmtp_port)
+
+    def sieve_script(self, user, text):
+        """Becomes that user's active script."""
+        home = self.top / "mail" / user
+        home.mkdir(exist_ok=True)
+        path = home / ".dovecot.sieve"
+        path.write_text(text)
+        for one in (home, path):
+            os.chown(one, MAIL_UID, MAIL_UID)
 
     def mailbox_guid(self, user, mailbox):
         out = self.doveadm("-f", "flow", "mailbox", "status", "-u", user,
