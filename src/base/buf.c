@@ -92,6 +92,18 @@ void mse_buf_append_char(struct mse_buf *buf, char c)
 	mse_buf_append(buf, &c, 1);
 }
 
+void mse_buf_append_number(struct mse_buf *buf, uint64_t number)
+{
+	char digits[20];
+	size_t i = sizeof(digits);
+
+	do {
+		digits[--i] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	mse_buf_append(buf, digits + i, sizeof(digits) - i);
+}
+
 void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)
 {
 	va_list args;

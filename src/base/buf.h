@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * A growing byte buffer with a limit from birth. A failed append (limit or
@@ -29,6 +30,8 @@ void mse_buf_truncate(struct mse_buf *buf, size_t len);
 void mse_buf_append(struct mse_buf *buf, const void *data, size_t len);
 void mse_buf_append_str(struct mse_buf *buf, const char *str);
 void mse_buf_append_char(struct mse_buf *buf, char c);
+/* In decimal. */
+void mse_buf_append_number(struct mse_buf *buf, uint64_t number);
 void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 bool mse_buf_failed(const struct mse_buf *buf);

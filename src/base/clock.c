@@ -56,25 +56,41 @@ void mse_clock_fake_advance(struct mse_clock_fake *fake, int64_t ms)
 	fake->mono += ms;
 }
 
-void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])
+/* With ".000" where the milliseconds go. */
+static void format_second(time_t seconds, char text[MSE_TIMESTAMP_SIZE])
 {
-	int64_t ms = wall_ms % 1000;
-	time_t seconds = wall_ms / 1000;
 	struct tm tm;
 	long offset;
 	size_t len;
+
+	if (localtime_r(&seconds, &tm) == NULL)
+		memset(&tm, 0, sizeof(tm));
+	len = strftime(text, MSE_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	offset = tm.tm_gmtoff / 60;
+	snprintf(text + len, MSE_TIMESTAMP_SIZE - len, ".000%c%02d:%02d",
+		 offset < 0 ? '-' : '+', (int)(labs(offset) / 60 % 100),
+		 (int)(labs(offset) % 60));
+}
+
+void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])
+{
+	/* What comes in bursts comes within one second. */
+	static __thread char last_text[MSE_TIMESTAMP_SIZE];
+	static __thread time_t last_seconds;
+	int64_t ms = wall_ms % 1000;
+	time_t seconds = wall_ms / 1000;
 
 	if (ms < 0) {
 		ms += 1000;
 		seconds--;
 	}
-	if (localtime_r(&seconds, &tm) == NULL)
-		memset(&tm, 0, sizeof(tm));
-	len = strftime(text, MSE_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-	offset = tm.tm_gmtoff / 60;
-	snprintf(text + len, MSE_TIMESTAMP_SIZE - len, ".%03d%c%02d:%02d",
-		 (int)ms, offset < 0 ? '-' : '+', (int)(labs(offset) / 60 % 100),
-		 (int)(labs(offset) % 60));
+	if (last_text[0] == '\0' || seconds != last_seconds) {
+		format_second(seconds, last_text);
+		last_seconds = seconds;
+	}
+	memcpy(text, last_text, MSE_TIMESTAMP_SIZE);
+	memcpy(strchr(text, '.') + 1, (char [3]){ (char)('0' + ms / 100),
+	       (char)('0' + ms / 10 % 10), (char)('0' + ms % 10) }, 3);
 }
 
 /* Reads exactly `digits` digits; -1 if they are not. */

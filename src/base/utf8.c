@@ -4,15 +4,9 @@
  */
 #include "base/utf8.h"
 
-#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-
-/*
- * Length of the valid character at data, or 0 with *bad_r: how many octets
- * the maximal invalid sequence has (Unicode, table 3-7: the longest prefix of
- * a well-formed character, at least one octet).
- */
-static size_t next_char(const unsigned char *data, size_t len, size_t *bad_r)
+size_t mse_utf8_char(const char *text, size_t len, size_t *bad_r)
 {
+	const unsigned char *data = (const unsigned char *)text;
 	unsigned char low = 0x80, high = 0xbf;
 	size_t need, i;
 
@@ -43,11 +37,10 @@ static size_t next_char(const unsigned char *data, size_t len, size_t *bad_r)
 
 bool mse_utf8_is_valid(const char *data, size_t len)
 {
-	const unsigned char *bytes = (const unsigned char *)data;
 	size_t pos = 0, n, bad;
 
 	while (pos < len) {
-		n = next_char(bytes + pos, len - pos, &bad);
+		n = mse_utf8_char(data + pos, len - pos, &bad);
 		if (n == 0)
 			return false;
 		pos += n;
@@ -57,17 +50,16 @@ bool mse_utf8_is_valid(const char *data, size_t len)
 
 void mse_utf8_append_scrubbed(struct mse_buf *buf, const char *data, size_t len)
 {
-	const unsigned char *bytes = (const unsigned char *)data;
 	size_t start = 0, pos = 0, n, bad;
 
 	while (pos < len) {
-		n = next_char(bytes + pos, len - pos, &bad);
+		n = mse_utf8_char(data + pos, len - pos, &bad);
 		if (n > 0) {
 			pos += n;
 			continue;
 		}
 		mse_buf_append(buf, data + start, pos - start);
-		mse_buf_append_str(buf, REPLACEMENT);
+		mse_buf_append_str(buf, MSE_UTF8_REPLACEMENT);
 		pos += bad;
 		start = pos;
 	}

@@ -5,64 +5,29 @@
  *   {"id":"…","type":"MessageNew","time":"…","user":"u","owner":"u",
  *    "mailbox":"INBOX","data":{"uri":"imap://…",…}}
  *
- * json-c escapes the strings (RS in a name comes out as \u001e, so RS only
- * ever begins a record); the frame around them is ours.
+ * Invariant: control characters are escaped (RS in a name comes out as
+ * \u001e), so that RS only ever begins a record.
  */
 #include "event/event.h"
 
-#include <json.h>
-#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/utf8.h"
+#include "event/json-string.h"
 #include "event/record.h"
 
-/* What JSON makes of these bytes at least. */
-static size_t escaped_len(const char *data, size_t len)
+static void write_name(struct mse_buf *buf, const char *name)
 {
-	size_t i, escaped = 2;
-
-	for (i = 0; i < len; i++)
-		escaped += (unsigned char)data[i] < 0x20 || data[i] == '"' ||
-			   data[i] == '\\' ? 2 : 1;
-	return escaped;
+	mse_buf_append_char(buf, '"');
+	mse_buf_append_str(buf, name);
+	mse_buf_append(buf, "\":", 2);
 }
 
-static void write_json_string(struct mse_buf *buf, const char *data, size_t len)
+static void write_number(struct mse_buf *buf, const char *name, uint64_t value)
 {
-	struct json_object *string = len > INT_MAX ? NULL :
-		json_object_new_string_len(data, (int)len);
-	size_t text_len = 0;
-	const char *text = string == NULL ? NULL :
-		json_object_to_json_string_length(string,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
-			&text_len);
-
-	/* json-c leaves out what it has no memory for, and does not say. */
-	if (text == NULL || text_len < escaped_len(data, len))
-		buf->failed = true;
-	else
-		mse_buf_append(buf, text, text_len);
-	json_object_put(string);
-}
-
-static void write_string(struct mse_buf *buf, const char *value)
-{
-	size_t len = strlen(value);
-	struct mse_buf scrubbed;
-
-	if (mse_utf8_is_valid(value, len)) {
-		write_json_string(buf, value, len);
-		return;
-	}
-	mse_buf_init(&scrubbed, len * 3);
-	mse_utf8_append_scrubbed(&scrubbed, value, len);
-	if (mse_buf_failed(&scrubbed))
-		buf->failed = true;
-	else
-		write_json_string(buf, scrubbed.data, scrubbed.len);
-	mse_buf_clear(&scrubbed);
+	write_name(buf, name);
+	mse_buf_append_number(buf, value);
+	mse_buf_append_char(buf, ',');
 }
 
 static void write_member(struct mse_buf *buf, const char *name,
@@ -70,8 +35,8 @@ static void write_member(struct mse_buf *buf, const char *name,
 {
 	if (value == NULL)
 		return;
-	mse_buf_appendf(buf, "\"%s\":", name);
-	write_string(buf, value);
+	write_name(buf, name);
+	mse_json_append_string(buf, value, strlen(value));
 	mse_buf_append_char(buf, ',');
 }
 
@@ -94,9 +59,8 @@ static void write_data(const struct mse_event *event, const char *timestamp,
 					event->values[i].number != 0 ?
 					"true" : "false");
 		else
-			mse_buf_appendf(buf, "\"%s\":%llu,", mse_param_name(i),
-					(unsigned long long)
-					event->values[i].number);
+			write_number(buf, mse_param_name(i),
+				     event->values[i].number);
 	}
 	if (!mse_buf_failed(buf))
 		mse_buf_truncate(buf, buf->len - 1);

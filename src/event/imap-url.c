@@ -26,16 +26,19 @@ static void encode(struct mse_buf *buf, const char *text,
 		   bool (*is_literal)(unsigned char c))
 {
 	static const char hex[] = "0123456789ABCDEF";
-	const unsigned char *c = (const unsigned char *)text;
+	const char *start = text;
 
-	for (; *c != '\0'; c++) {
-		char escaped[3] = { '%', hex[*c >> 4], hex[*c & 0xf] };
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+		char escaped[3] = { '%', hex[c >> 4], hex[c & 0xf] };
 
-		if (is_literal(*c))
-			mse_buf_append(buf, c, 1);
-		else
-			mse_buf_append(buf, escaped, sizeof(escaped));
+		if (is_literal(c))
+			continue;
+		mse_buf_append(buf, start, (size_t)(text - start));
+		mse_buf_append(buf, escaped, sizeof(escaped));
+		start = text + 1;
 	}
+	mse_buf_append(buf, start, (size_t)(text - start));
 }
 
 void mse_imap_url_encode_user(struct mse_buf *buf, const char *user)
@@ -60,12 +63,19 @@ void mse_imap_url_append(struct mse_buf *buf, const struct mse_imap_url *url)
 		mse_imap_url_encode_user(buf, url->user);
 		mse_buf_append_char(buf, '@');
 	}
-	mse_buf_appendf(buf, literal_ip6 ? "[%s]/" : "%s/", url->server);
+	if (literal_ip6)
+		mse_buf_append_char(buf, '[');
+	mse_buf_append_str(buf, url->server);
+	mse_buf_append_str(buf, literal_ip6 ? "]/" : "/");
 	if (url->mailbox == NULL || url->mailbox[0] == '\0')
 		return;
 	mse_imap_url_encode_mailbox(buf, url->mailbox);
-	if (url->uidvalidity != 0)
-		mse_buf_appendf(buf, ";UIDVALIDITY=%u", url->uidvalidity);
-	if (url->uid != 0)
-		mse_buf_appendf(buf, "/;UID=%u", url->uid);
+	if (url->uidvalidity != 0) {
+		mse_buf_append_str(buf, ";UIDVALIDITY=");
+		mse_buf_append_number(buf, url->uidvalidity);
+	}
+	if (url->uid != 0) {
+		mse_buf_append_str(buf, "/;UID=");
+		mse_buf_append_number(buf, url->uid);
+	}
 }

@@ -2,45 +2,72 @@
  * UUIDv7, RFC 9562 section 5.7: 48 bits of Unix milliseconds, then a 12 bit
  * counter (method 1 of section 6.2) and 62 random bits. Invariant: within one
  * thread of one process each id is greater than the one before, also when the
- * clock steps back; after fork() the child draws a counter of its own.
+ * clock steps back; after fork() the child draws random numbers of its own.
  */
 #include "event/uuid.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #define COUNTER_MAX 0xfff
+#define POOL_SIZE 32
 
 static __thread pid_t owner_pid;
 static __thread uint64_t last_ms;
 static __thread unsigned int counter;
+static __thread uint64_t pool[POOL_SIZE];
+static __thread size_t pool_left;
 static __thread uint64_t fallback;
 
 /* Never waits: early at boot the kernel may have no random numbers yet. */
-static uint64_t random_bits(void)
+static void fill_pool(void)
 {
 	struct timespec now;
-	uint64_t bits;
+	size_t i;
 
-	if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) ==
-	    (ssize_t)sizeof(bits))
-		return bits;
+	pool_left = POOL_SIZE;
+	if (getrandom(pool, sizeof(pool), GRND_NONBLOCK) ==
+	    (ssize_t)sizeof(pool))
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	bits = (uint64_t)getpid() << 40;
-	bits ^= (uint64_t)now.tv_nsec << 20 ^ (uint64_t)now.tv_sec;
-	return (bits ^ ++fallback) * 0x9e3779b97f4a7c15ull;
+	for (i = 0; i < POOL_SIZE; i++) {
+		pool[i] = (uint64_t)owner_pid << 40;
+		pool[i] ^= (uint64_t)now.tv_nsec << 20 ^ (uint64_t)now.tv_sec;
+		pool[i] = (pool[i] ^ ++fallback) * 0x9e3779b97f4a7c15ull;
+	}
+}
+
+/* One system call for many ids: a mail process makes them in a hurry. */
+static uint64_t random_bits(void)
+{
+	if (pool_left == 0)
+		fill_pool();
+	return pool[--pool_left];
+}
+
+static void write_hex(char *text, uint64_t value, unsigned int digits)
+{
+	while (digits > 0) {
+		text[--digits] = "0123456789abcdef"[value & 0xf];
+		value >>= 4;
+	}
 }
 
 void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 {
-	uint64_t random = random_bits(), random2 = random_bits();
 	uint64_t ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms;
+	uint64_t random, random2;
+	bool forked = owner_pid != getpid();
 
-	if (ms > last_ms || owner_pid != getpid()) {
+	if (forked) {
 		owner_pid = getpid();
+		pool_left = 0;
+	}
+	random = random_bits();
+	random2 = random_bits();
+	if (ms > last_ms || forked) {
 		if (ms > last_ms)
 			last_ms = ms;
 		/* Half of the counter is room for ids of the same ms. */
@@ -49,11 +76,12 @@ void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 		last_ms++;
 		counter = 0;
 	}
-	ms = last_ms & 0xffffffffffffull;
-	snprintf(uuid_r, MSE_UUID_SIZE, "%08x-%04x-7%03x-%04x-%012llx",
-		 (unsigned int)(ms >> 16), (unsigned int)(ms & 0xffff),
-		 counter, 0x8000u | ((unsigned int)random & 0x3fff),
-		 (unsigned long long)(random2 & 0xffffffffffffull));
+	memcpy(uuid_r, "xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx", MSE_UUID_SIZE);
+	write_hex(uuid_r, last_ms >> 16, 8);
+	write_hex(uuid_r + 9, last_ms, 4);
+	write_hex(uuid_r + 15, counter, 3);
+	write_hex(uuid_r + 19, 0x8000u | (random & 0x3fff), 4);
+	write_hex(uuid_r + 24, random2, 12);
 }
 
 bool mse_uuid_is_valid(const char *text)

@@ -16,33 +16,15 @@
 #include <string.h>
 
 #include "event/imap-url.h"
+#include "event/json-string.h"
 
 #define TYPE_PREFIX "org.ietf.rfc5423."
-
-/* text is valid UTF-8 (the record was checked, encodings are ASCII). */
-static void append_string(struct mse_buf *body, const char *text)
-{
-	const char *p;
-
-	mse_buf_append_char(body, '"');
-	for (p = text; *p != '\0'; p++) {
-		if (*p == '"' || *p == '\\') {
-			mse_buf_append_char(body, '\\');
-			mse_buf_append_char(body, *p);
-		} else if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			mse_buf_appendf(body, "\\u%04x", (unsigned char)*p);
-		} else {
-			mse_buf_append_char(body, *p);
-		}
-	}
-	mse_buf_append_char(body, '"');
-}
 
 static void append_member(struct mse_buf *body, const char *name,
 			  const char *text)
 {
 	mse_buf_appendf(body, ",\"%s\":", name);
-	append_string(body, text);
+	mse_json_append_string(body, text, strlen(text));
 }
 
 static void append_source(struct mse_buf *body,

@@ -303,7 +303,7 @@ static uint64_t allowed_size(struct mse_appender *appender)
 	struct mse_presence_head head;
 
 	/* 0: made a moment ago, the daemon has not said yet. */
-	if (open_presence(appender) < 0 ||
+	if (appender->presence_fd < 0 ||
 	    mse_presence_read_head(appender->presence_fd, &head) < 0 ||
 	    head.allowed_size == 0)
 		return MSE_JOURNAL_FILE_SIZE;

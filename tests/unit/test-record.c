@@ -9,7 +9,11 @@
 #include <string.h>
 #include <time.h>
 
+#include <json.h>
+
+#include "base/utf8.h"
 #include "event/event.h"
+#include "event/json-string.h"
 #include "event/record.h"
 
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -282,9 +286,59 @@ static int set_utc(void **state)
 	return 0;
 }
 
+/* json-c, which others wrote, reads back what was meant. */
+static void check_json_string(const char *data, size_t len)
+{
+	struct mse_buf json, expected;
+	struct json_object *string;
+
+	mse_buf_init(&json, 10000);
+	mse_buf_init(&expected, 10000);
+	mse_json_append_string(&json, data, len);
+	mse_utf8_append_scrubbed(&expected, data, len);
+	string = json_tokener_parse(mse_buf_str(&json));
+	assert_non_null(string);
+	assert_int_equal(json_object_get_string_len(string), expected.len);
+	assert_memory_equal(json_object_get_string(string),
+			    mse_buf_str(&expected), expected.len);
+	for (size_t i = 0; i < json.len; i++)
+		assert_true((unsigned char)json.data[i] >= 0x20 &&
+			    json.data[i] != 0x7f);
+	json_object_put(string);
+	mse_buf_clear(&json);
+	mse_buf_clear(&expected);
+}
+
+static void test_json_string(void **state)
+{
+	struct mse_buf buf;
+	char pair[4] = "a  z";
+	int i, j;
+
+	check_json_string("", 0);
+	check_json_string("\xf0\x9f\x98\x80/\xe2\x82", 7);
+	for (i = 0; i < 256; i++) {
+		for (j = 0; j < 256; j += i < 0x80 ? 7 : 1) {
+			pair[1] = (char)i;
+			pair[2] = (char)j;
+			check_json_string(pair, sizeof(pair));
+		}
+	}
+	mse_buf_init(&buf, 5);
+	mse_json_append_string(&buf, "abcd", 4);
+	assert_true(mse_buf_failed(&buf));
+	mse_buf_clear(&buf);
+	mse_buf_init(&buf, 100);
+	mse_json_append_string(&buf, "\x1e\n\"\\/\x7f", 6);
+	assert_string_equal(mse_buf_str(&buf),
+			    "\"\\u001e\\n\\\"\\\\/\\u007f\"");
+	mse_buf_clear(&buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_json_string),
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_write_limits),
