@@ -13,7 +13,6 @@
 
 #include "daemon/control-json.h"
 #include "daemon/daemon-private.h"
-#include "daemon/log.h"
 #include "deliver/deliver.h"
 #include "journal/journal.h"
 #include "ledger/worker.h"
@@ -101,15 +100,8 @@ static void mse_control_done(struct mse_control_client *client, int ret,
 
 static void mse_control_reload(struct mse_control_client *client)
 {
-	struct mse_error error;
-	int ret = mse_daemon_reload(client->daemon, &error);
-
-	if (ret < 0)
-		mse_log(MSE_LOG_ERROR, "reload: %s", error.text);
-	else
-		mse_log(MSE_LOG_INFO, "reloaded %s",
-			client->daemon->options.config_path);
-	mse_control_done(client, ret, &error);
+	client->reloading = true;
+	client->daemon->reload_due = true;
 }
 
 /* Commands that need an endpoint. False: it is none of them. */

@@ -82,12 +82,13 @@ static void mse_control_readable(struct bufferevent *bev, void *context)
 	size_t len;
 	char *line;
 
-	while (!client->gone &&
+	while (!client->gone && !client->reloading &&
 	       (line = evbuffer_readln(input, &len, EVBUFFER_EOL_LF)) != NULL) {
 		mse_control_command(client, line, len);
 		free(line);
 	}
-	if (evbuffer_get_length(input) > MSE_CONTROL_LINE_MAX)
+	if (!client->reloading &&
+	    evbuffer_get_length(input) > MSE_CONTROL_LINE_MAX)
 		client->gone = true;
 }
 
@@ -194,6 +195,23 @@ void mse_control_free(struct mse_control **control_p)
 		(void)unlink(control->daemon->options.control_path);
 	evconnlistener_free(control->listener);
 	free(control);
+}
+
+void mse_control_reloaded(struct mse_control *control, const char *error)
+{
+	struct mse_control_client *client;
+
+	for (client = control->clients; client != NULL;
+	     client = client->next) {
+		if (!client->reloading)
+			continue;
+		client->reloading = false;
+		if (error != NULL)
+			mse_control_reply_error(client, error);
+		else
+			mse_control_reply_ok(client);
+		mse_control_readable(client->bev, client);
+	}
 }
 
 void mse_control_pass(struct mse_control *control)

@@ -34,6 +34,9 @@ void mse_control_free(struct mse_control **control);
 /* After each pass of the loop: lets the tails go on. */
 void mse_control_pass(struct mse_control *control);
 
+/* A reload was done (NULL) or failed: tells those who asked for it. */
+void mse_control_reloaded(struct mse_control *control, const char *error);
+
 /* Between the files of control. */
 struct mse_control_tail;
 struct mse_control_test;
@@ -46,6 +49,7 @@ struct mse_control_client {
 	struct bufferevent *bev;
 	struct mse_control_tail *tail;
 	struct mse_control_test *test;
+	bool reloading; /* what it says next waits until that is answered */
 	bool gone;
 };
 

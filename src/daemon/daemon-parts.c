@@ -11,7 +11,6 @@
 
 #include <event2/event.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +25,6 @@
 #include "http/http.h"
 #include "journal/append.h"
 #include "journal/journal.h"
-#include "journal/presence.h"
 #include "ledger/worker.h"
 
 /* As Dovecot's my_hostdomain(), so that both say the same. */
@@ -57,14 +55,15 @@ const char *mse_daemon_server_name(const struct mse_daemon *daemon)
 		daemon->conf->server_name : daemon->server_fqdn;
 }
 
-static int mse_daemon_open_ledger(struct mse_daemon *daemon, bool *created_r,
+static int mse_daemon_open_ledger(struct mse_daemon *daemon,
 				  struct mse_error *error_r)
 {
 	const char *dir = daemon->options.dir;
+	bool created;
 	struct mse_ledger *ledger;
 	struct mse_error error;
 
-	if (mse_ledger_open_sqlite(dir, MSE_LOCK_WAIT_MS, created_r, &ledger,
+	if (mse_ledger_open_sqlite(dir, MSE_LOCK_WAIT_MS, &created, &ledger,
 				   &error) < 0) {
 		if (!mse_ledger_error_is_corrupt(&error)) {
 			*error_r = error;
@@ -75,7 +74,7 @@ static int mse_daemon_open_ledger(struct mse_daemon *daemon, bool *created_r,
 			"in the journal is sent again, with a Gap",
 			error.text);
 		if (mse_ledger_set_aside(dir, error_r) < 0 ||
-		    mse_ledger_open_sqlite(dir, MSE_LOCK_WAIT_MS, created_r,
+		    mse_ledger_open_sqlite(dir, MSE_LOCK_WAIT_MS, &created,
 					   &ledger, error_r) < 0)
 			return -1;
 	}
@@ -93,60 +92,6 @@ static int mse_daemon_open_journal(struct mse_daemon *daemon,
 
 	return mse_journal_open(daemon->options.dir, &limits,
 				&mse_clock_system, &daemon->journal, error_r);
-}
-
-struct mse_daemon_generation {
-	uint64_t presence; /* what presence says */
-	uint64_t next;     /* out: ours from now on */
-	bool restored;     /* out: the ledger is older than presence */
-};
-
-static int mse_daemon_bump_ledger(struct mse_ledger *ledger, void *context,
-				  struct mse_error *error_r)
-{
-	struct mse_daemon_generation *generation = context;
-	uint64_t number = 0;
-	char text[32];
-	int ret;
-
-	ret = mse_ledger_get_value(ledger, "generation", text, sizeof(text),
-				   error_r);
-	if (ret < 0)
-		return -1;
-	if (ret > 0)
-		number = strtoull(text, NULL, 10);
-	generation->restored = ret > 0 && number < generation->presence;
-	if (number < generation->presence)
-		number = generation->presence;
-	generation->next = number + 1;
-	(void)snprintf(text, sizeof(text), "%" PRIu64, generation->next);
-	return mse_ledger_put_value(ledger, "generation", text, error_r);
-}
-
-/* The ledger first: a crash between the two leaves presence behind, which
-   says nothing; the other order would say that the ledger is an old one. */
-static int mse_daemon_bump_generation(struct mse_daemon *daemon,
-				      struct mse_error *error_r)
-{
-	struct mse_daemon_generation generation;
-	struct mse_presence_head head;
-
-	memset(&generation, 0, sizeof(generation));
-	if (mse_presence_read_head(mse_journal_presence_fd(daemon->journal),
-				   &head) == 0)
-		generation.presence = head.generation;
-	if (mse_ledger_worker_call(daemon->ledger, mse_daemon_bump_ledger,
-				   &generation, error_r) < 0)
-		return -1;
-	daemon->generation = generation.next;
-	if (generation.restored) {
-		mse_log(MSE_LOG_WARNING, "the ledger is older than the rest "
-			"of %s (restored from a backup?): what is in the "
-			"journal is sent again, with a Gap",
-			daemon->options.dir);
-		daemon->ledger_rebuilt = true;
-	}
-	return mse_journal_allow(daemon->journal, daemon->generation, error_r);
 }
 
 /* A journal without a ledger means that the ledger was lost. */
@@ -172,7 +117,6 @@ static int mse_daemon_new_derive(struct mse_daemon *daemon,
 	parts.clock = &mse_clock_system;
 	parts.server_name = mse_daemon_server_name(daemon);
 	parts.server_fqdn = daemon->server_fqdn;
-	parts.ledger_rebuilt = daemon->ledger_rebuilt;
 	return mse_derive_new(&parts, &daemon->derive, error_r);
 }
 
@@ -191,26 +135,26 @@ static int mse_daemon_new_deliver(struct mse_daemon *daemon,
 	parts.server_fqdn = daemon->server_fqdn;
 	parts.ledger_rebuilt = daemon->ledger_rebuilt;
 	parts.log = mse_log_text;
-	if (mse_deliver_new(&parts, &daemon->deliver, error_r) < 0)
+	if (mse_deliver_new(&parts, &daemon->deliver, error_r) < 0 ||
+	    mse_deliver_configure(daemon->deliver, daemon->conf, error_r) < 0)
 		return -1;
-	return mse_deliver_configure(daemon->deliver, daemon->conf, error_r);
+	return mse_daemon_generation_done(daemon, error_r);
 }
 
 int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r)
 {
-	bool ledger_created, had_journal;
+	bool had_journal;
 
 	if (mse_conf_read(daemon->options.config_path, &daemon->conf,
 			  error_r) < 0)
 		return -1;
 	mse_daemon_find_fqdn(daemon->server_fqdn, sizeof(daemon->server_fqdn));
-	if (mse_daemon_open_ledger(daemon, &ledger_created, error_r) < 0)
+	if (mse_daemon_open_ledger(daemon, error_r) < 0)
 		return -1;
 	had_journal = mse_daemon_has_journal(daemon->options.dir);
 	if (mse_daemon_open_journal(daemon, error_r) < 0)
 		return -1;
-	daemon->ledger_rebuilt = ledger_created && had_journal;
-	if (mse_daemon_bump_generation(daemon, error_r) < 0 ||
+	if (mse_daemon_generation_begin(daemon, had_journal, error_r) < 0 ||
 	    mse_daemon_new_derive(daemon, error_r) < 0 ||
 	    mse_daemon_new_deliver(daemon, error_r) < 0 ||
 	    mse_daemon_write_interest(daemon, error_r) < 0)

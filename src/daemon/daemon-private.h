@@ -14,6 +14,7 @@ struct event_base;
 #define MSE_SAFETY_MS 60000       /* idle, the daemon wakes this often */
 #define MSE_LOCK_WAIT_MS 10000    /* for the predecessor to leave */
 #define MSE_STOP_WAIT_MS 5000     /* for answers */
+#define MSE_GENERATION_MS ((int64_t)3600 * 1000)
 #define MSE_SIGNALS 3
 
 struct mse_daemon {
@@ -34,10 +35,12 @@ struct mse_daemon {
 
 	char server_fqdn[256];
 	uint64_t generation;
+	int64_t generation_at_ms; /* the next */
 	bool ledger_rebuilt;
 	char current_file[MSE_UUID_SIZE]; /* when upkeep last ran */
 	int64_t started_ms, derive_at_ms, upkeep_at_ms;
 	bool derive_due;   /* the journal grew or commits completed */
+	bool reload_due;   /* as soon as it may */
 	bool hurry;        /* a tail has more to read: pass again at once */
 	bool stopping, cancelled, quit;
 	int64_t stop_at_ms;
@@ -48,12 +51,27 @@ int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r);
 void mse_daemon_parts_free(struct mse_daemon *daemon);
 const char *mse_daemon_server_name(const struct mse_daemon *daemon);
 
+/* daemon-generation.c */
+/* Compares ledger, journal and presence, and begins the next generation.
+   had_journal: there was one before this start. */
+int mse_daemon_generation_begin(struct mse_daemon *daemon, bool had_journal,
+				struct mse_error *error_r);
+/* Counts one up, so that a backup of the ledger that was taken before is told
+   from it. */
+int mse_daemon_generation_next(struct mse_daemon *daemon,
+			       struct mse_error *error_r);
+/* Every configured endpoint has its cursor. */
+int mse_daemon_generation_done(struct mse_daemon *daemon,
+			       struct mse_error *error_r);
+
 /* daemon-upkeep.c */
 /* Writes the union of what the endpoints want. */
 int mse_daemon_write_interest(struct mse_daemon *daemon,
 			      struct mse_error *error_r);
-/* Reads the configuration again. On a mistake the running one stays in
-   force. On success the new interest is in place. */
+/* False while the reload before lets requests be answered. */
+bool mse_daemon_may_reload(const struct mse_daemon *daemon);
+/* Reads the configuration again, if it may. On a mistake the running one
+   stays in force. On success the new interest is in place. */
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r);
 /* Releases journal files and tells producers how much they may append. */
 void mse_daemon_upkeep(struct mse_daemon *daemon);

@@ -71,15 +71,16 @@ static void mse_daemon_apply_limits(struct mse_daemon *daemon)
 	daemon->upkeep_at_ms = 0;
 }
 
+bool mse_daemon_may_reload(const struct mse_daemon *daemon)
+{
+	return daemon->old_conf == NULL ||
+		mse_deliver_is_settled(daemon->deliver);
+}
+
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
 {
 	struct mse_conf *conf;
 
-	if (daemon->old_conf != NULL &&
-	    !mse_deliver_is_settled(daemon->deliver))
-		return mse_error_set(error_r, "the reload before this one "
-				     "still waits for answers; try again in a "
-				     "few seconds");
 	if (daemon->old_conf != NULL)
 		mse_conf_free(&daemon->old_conf);
 	if (mse_conf_read(daemon->options.config_path, &conf, error_r) < 0)
@@ -92,6 +93,7 @@ int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
 	daemon->conf = conf;
 	mse_daemon_forget_connections(daemon, daemon->old_conf);
 	mse_daemon_apply_limits(daemon);
+	daemon->generation_at_ms = 0;
 	return mse_daemon_write_interest(daemon, error_r);
 }
 
@@ -152,8 +154,10 @@ void mse_daemon_upkeep(struct mse_daemon *daemon)
 				mse_daemon_file_released, daemon,
 				&error) < 0)
 		mse_log(MSE_LOG_ERROR, "%s", error.text);
-	if (mse_journal_allow(daemon->journal, daemon->generation,
-			      &error) < 0)
+	if ((mse_daemon_now() >= daemon->generation_at_ms ?
+	     mse_daemon_generation_next(daemon, &error) :
+	     mse_journal_allow(daemon->journal, daemon->generation,
+			       &error)) < 0)
 		mse_log(MSE_LOG_ERROR, "%s", error.text);
 	files = mse_journal_files(daemon->journal, &count);
 	if (count > 0)

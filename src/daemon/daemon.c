@@ -44,16 +44,12 @@ static void mse_daemon_signalled(evutil_socket_t signo, short what,
 				 void *context)
 {
 	struct mse_daemon *daemon = context;
-	struct mse_error error;
 
-	if (signo != SIGHUP)
+	if (signo == SIGHUP)
+		daemon->reload_due = true;
+	else
 		mse_daemon_stop(daemon, signo == SIGTERM ? "SIGTERM" :
 				"SIGINT");
-	else if (mse_daemon_reload(daemon, &error) < 0)
-		mse_log(MSE_LOG_ERROR, "reload: %s", error.text);
-	else
-		mse_log(MSE_LOG_INFO, "reloaded %s",
-			daemon->options.config_path);
 }
 
 /* Dovecot's master never writes to its dead pipe: it closes it. */
@@ -137,6 +133,28 @@ static int mse_daemon_watch_all(struct mse_daemon *daemon,
 	return 0;
 }
 
+/* One reload answers everybody who asked before it. */
+static void mse_daemon_run_reload(struct mse_daemon *daemon)
+{
+	struct mse_error error;
+	int ret;
+
+	if (!daemon->reload_due ||
+	    (!daemon->stopping && !mse_daemon_may_reload(daemon)))
+		return;
+	daemon->reload_due = false;
+	ret = daemon->stopping ?
+		mse_error_set(&error, "mailhookd is stopping; the next one "
+			      "reads the configuration at its start") :
+		mse_daemon_reload(daemon, &error);
+	if (ret < 0)
+		mse_log(MSE_LOG_ERROR, "reload: %s", error.text);
+	else
+		mse_log(MSE_LOG_INFO, "reloaded %s",
+			daemon->options.config_path);
+	mse_control_reloaded(daemon->control, ret < 0 ? error.text : NULL);
+}
+
 static void mse_daemon_run_derive(struct mse_daemon *daemon, int64_t now)
 {
 	struct mse_error error;
@@ -206,6 +224,7 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 	int64_t deliver_at_ms;
 
 	mse_daemon_run_derive(daemon, now);
+	mse_daemon_run_reload(daemon);
 	deliver_at_ms = mse_deliver_run(daemon->deliver);
 	if (daemon->old_conf != NULL &&
 	    mse_deliver_is_settled(daemon->deliver))
@@ -217,7 +236,9 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 	daemon->hurry = false;
 	mse_control_pass(daemon->control);
 
-	if (daemon->hurry)
+	/* A reload that waited for what has just been settled. */
+	if (daemon->hurry ||
+	    (daemon->reload_due && mse_daemon_may_reload(daemon)))
 		at_ms = now;
 	if (deliver_at_ms < at_ms)
 		at_ms = deliver_at_ms;

@@ -162,25 +162,48 @@ static int begin_new(struct start *start, bool rebuilt,
 	return 0;
 }
 
+/* The ledger was restored from a backup: what it numbered since then is not
+   known, so nothing is numbered in the old stream any more. */
+static void begin_stream(struct mse_endpoint *endpoint)
+{
+	struct mse_ledger_cursor *cursor = &endpoint->cursor;
+
+	mse_uuid_make(mse_deliver_wall(endpoint->deliver), cursor->stream);
+	cursor->sequence = cursor->reserved = 0;
+}
+
+static const char *gap_reason(enum mse_match match, bool restored,
+			      bool filters)
+{
+	if (restored)
+		return match == MSE_MATCH_RELEASED ?
+			"the ledger was restored from an older copy, and the "
+			"journal file its cursor stood in is gone" :
+			"the ledger was restored from an older copy; events "
+			"since then are sent again";
+	if (match == MSE_MATCH_RELEASED)
+		return "the journal file with the cursor is gone; numbering "
+			"goes on above";
+	if (match == MSE_MATCH_NO)
+		return "journal does not match the cursor";
+	return filters ? "the endpoint's filters were changed while mailhook "
+		"was not running; no event was lost" : NULL;
+}
+
 static int go_on(struct start *start, struct mse_error *error_r)
 {
 	struct mse_endpoint *endpoint = start->endpoint;
 	struct mse_ledger_cursor *cursor = &endpoint->cursor;
 	enum mse_match match = mse_journal_match(
 		endpoint->deliver->parts.journal, &cursor->position);
-	bool filters = strcmp(cursor->filters, endpoint->conf->filters) != 0;
-	const char *reason = NULL;
+	bool restored = cursor->stream[0] == '\0';
+	const char *reason = gap_reason(match, restored, strcmp(
+		cursor->filters, endpoint->conf->filters) != 0);
 
 	if (match != MSE_MATCH_YES && go_back(endpoint, match, error_r) < 0)
 		return -1;
-	if (match == MSE_MATCH_RELEASED)
-		reason = "the journal file with the cursor is gone; numbering "
-			"goes on above";
-	else if (match == MSE_MATCH_NO)
-		reason = "journal does not match the cursor";
-	else if (filters)
-		reason = "the endpoint's filters were changed while mailhook "
-			"was not running; no event was lost";
+	if (restored)
+		begin_stream(endpoint);
 	memcpy(cursor->filters, endpoint->conf->filters,
 	       sizeof(cursor->filters));
 	if (reason != NULL && begin_above(start, reason) < 0)

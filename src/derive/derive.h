@@ -27,7 +27,6 @@ struct mse_derive_parts {
 	const struct mse_clock *clock;
 	const char *server_name;
 	const char *server_fqdn;
-	bool ledger_rebuilt;
 };
 
 int mse_derive_new(const struct mse_derive_parts *parts,
