@@ -8,15 +8,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SECRET_PREFIX "whsec_"
-#define SECRET_KEY_MIN 24
-#define SECRET_KEY_MAX 64
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#define HMAC_PREFIX "whsec_"
+#define HMAC_KEY_MIN 24
+#define HMAC_KEY_MAX 64
+#define ED25519_PREFIX "whsk_"
+#define ED25519_PUBLIC_PREFIX "whpk_"
+#define ED25519_SIZE 32
 #define SECRET_FILE_MAX 65536
+#define HOW_TO_MAKE "write one as printed by: mailhookctl secret"
 
 static int base64_value(char c)
 {
@@ -34,7 +42,7 @@ static int base64_value(char c)
 }
 
 /* RFC 4648 §4; the padding may be missing, as some generators leave it out.
-   -1 if it is not base64 or longer than size. */
+   -1 if it is not base64. What is beyond size is counted, not kept. */
 static int base64_decode(const char *text, unsigned char *out, size_t size,
 			 size_t *len_r)
 {
@@ -56,9 +64,9 @@ static int base64_decode(const char *text, unsigned char *out, size_t size,
 		if (have < 8)
 			continue;
 		have -= 8;
-		if (used == size)
-			return -1;
-		out[used++] = (unsigned char)((bits >> have) & 0xff);
+		if (used < size)
+			out[used] = (unsigned char)((bits >> have) & 0xff);
+		used++;
 	}
 	/* One character alone holds no octet; leftover bits must be zero. */
 	if (len % 4 == 1 || (bits & ((1U << have) - 1)) != 0)
@@ -67,29 +75,94 @@ static int base64_decode(const char *text, unsigned char *out, size_t size,
 	return 0;
 }
 
+static int parse_hmac(const char *text, struct mse_secret *secret,
+		      struct mse_error *error_r)
+{
+	secret->kind = MSE_SECRET_HMAC;
+	if (base64_decode(text, secret->key, sizeof(secret->key),
+			  &secret->key_len) < 0)
+		return mse_error_set(error_r, "is not base64 behind \""
+				     HMAC_PREFIX "\"; " HOW_TO_MAKE);
+	if (secret->key_len < HMAC_KEY_MIN || secret->key_len > HMAC_KEY_MAX)
+		return mse_error_set(error_r, "has %zu octets behind \""
+				     HMAC_PREFIX "\" where %d to %d belong; "
+				     HOW_TO_MAKE, secret->key_len,
+				     HMAC_KEY_MIN, HMAC_KEY_MAX);
+	return 0;
+}
+
+/* Whether a public key is the private one's. */
+static bool is_pair(const unsigned char *private_key,
+		    const unsigned char *public_key)
+{
+	unsigned char found[ED25519_SIZE];
+	size_t len = sizeof(found);
+	EVP_PKEY *pkey;
+	bool same;
+
+	pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL,
+					    private_key, ED25519_SIZE);
+	same = pkey != NULL &&
+		EVP_PKEY_get_raw_public_key(pkey, found, &len) == 1 &&
+		len == sizeof(found) &&
+		CRYPTO_memcmp(found, public_key, sizeof(found)) == 0;
+	EVP_PKEY_free(pkey);
+	return same;
+}
+
+static int parse_ed25519(const char *text, struct mse_secret *secret,
+			 struct mse_error *error_r)
+{
+	secret->kind = MSE_SECRET_ED25519;
+	if (base64_decode(text, secret->key, sizeof(secret->key),
+			  &secret->key_len) < 0)
+		return mse_error_set(error_r, "is not base64 behind \""
+				     ED25519_PREFIX "\"; " HOW_TO_MAKE
+				     " --ed25519");
+	if (secret->key_len != ED25519_SIZE &&
+	    secret->key_len != 2 * ED25519_SIZE)
+		return mse_error_set(error_r, "has %zu octets behind \""
+				     ED25519_PREFIX "\" where an Ed25519 key "
+				     "has %d, or %d with its public key; "
+				     HOW_TO_MAKE " --ed25519",
+				     secret->key_len, ED25519_SIZE,
+				     2 * ED25519_SIZE);
+	if (secret->key_len == 2 * ED25519_SIZE &&
+	    !is_pair(secret->key, secret->key + ED25519_SIZE))
+		return mse_error_set(error_r, "is an Ed25519 key with another "
+				     "key's public half behind it; "
+				     HOW_TO_MAKE " --ed25519");
+	explicit_bzero(secret->key + ED25519_SIZE,
+		       sizeof(secret->key) - ED25519_SIZE);
+	secret->key_len = ED25519_SIZE;
+	return 0;
+}
+
 int mse_conf_parse_secret(const char *text, struct mse_secret *secret_r,
 			  struct mse_error *error_r)
 {
-	size_t prefix = strlen(SECRET_PREFIX);
+	int ret;
 
-	if (strncmp(text, "whsk_", 5) == 0)
-		return mse_error_set(error_r, "is an Ed25519 key (whsk_), "
-				     "which is not in this version yet; write "
-				     "a secret that begins with \"whsec_\"");
 	memset(secret_r, 0, sizeof(*secret_r));
-	if (strncmp(text, SECRET_PREFIX, prefix) != 0 ||
-	    base64_decode(text + prefix, secret_r->key, sizeof(secret_r->key),
-			  &secret_r->key_len) < 0 ||
-	    secret_r->key_len < SECRET_KEY_MIN ||
-	    secret_r->key_len > SECRET_KEY_MAX) {
+	if (strncmp(text, HMAC_PREFIX, strlen(HMAC_PREFIX)) == 0)
+		ret = parse_hmac(text + strlen(HMAC_PREFIX), secret_r,
+				 error_r);
+	else if (strncmp(text, ED25519_PREFIX, strlen(ED25519_PREFIX)) == 0)
+		ret = parse_ed25519(text + strlen(ED25519_PREFIX), secret_r,
+				    error_r);
+	else if (strncmp(text, ED25519_PUBLIC_PREFIX,
+			 strlen(ED25519_PUBLIC_PREFIX)) == 0)
+		ret = mse_error_set(error_r, "is the public key, which is for "
+				    "the receiver; write the \""
+				    ED25519_PREFIX "\" key that belongs to "
+				    "it");
+	else
+		ret = mse_error_set(error_r, "begins with neither \""
+				    HMAC_PREFIX "\" nor \"" ED25519_PREFIX
+				    "\"; " HOW_TO_MAKE);
+	if (ret < 0)
 		explicit_bzero(secret_r, sizeof(*secret_r));
-		return mse_error_set(error_r, "is not a Standard Webhooks "
-				     "secret; write \"whsec_\" and the base64 "
-				     "of 24 to 64 random octets, as printed "
-				     "by: echo whsec_$(openssl rand -base64 "
-				     "32)");
-	}
-	return 0;
+	return ret;
 }
 
 static int open_private(const char *path, struct mse_error *error_r)

@@ -40,7 +40,9 @@ int mse_conf_parse_events(const char *const *items, size_t count,
 			  mse_event_types_t *types_r, size_t *bad_r,
 			  struct mse_error *error_r);
 
-/* whsec_ and the base64 of 24..64 octets. */
+/* whsec_ and the base64 of 24..64 octets, or whsk_ and that of an Ed25519
+   private key: 32 octets (RFC 8032), or 64, as many libraries keep it, with
+   its public key behind it. */
 int mse_conf_parse_secret(const char *text, struct mse_secret *secret_r,
 			  struct mse_error *error_r);
 /* One secret a line; blank lines and lines that begin with # are skipped.

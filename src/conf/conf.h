@@ -13,10 +13,16 @@
 enum mse_conf_format { MSE_FORMAT_CLOUDEVENTS };
 enum mse_conf_order { MSE_ORDER_OWNER, MSE_ORDER_NONE };
 
-/* A Standard Webhooks symmetric secret, decoded. */
+enum mse_secret_kind {
+	MSE_SECRET_HMAC,         /* whsec_: signs as v1 */
+	MSE_SECRET_ED25519       /* whsk_: signs as v1a */
+};
+
+/* A Standard Webhooks secret, decoded. */
 struct mse_secret {
-	unsigned char key[64];
-	size_t key_len;          /* 24..64 octets as the spec says */
+	enum mse_secret_kind kind;
+	unsigned char key[64];   /* Ed25519: the private key (RFC 8032) */
+	size_t key_len;          /* HMAC: 24..64 as the spec says; else 32 */
 };
 
 struct mse_conf_endpoint {
@@ -55,5 +61,14 @@ int mse_conf_read(const char *path, struct mse_conf **conf_r,
 void mse_conf_free(struct mse_conf **conf);
 const struct mse_conf_endpoint *mse_conf_find(const struct mse_conf *conf,
 					      const char *name);
+
+#define MSE_SECRET_TEXT_SIZE 64
+/* A new secret as it is written into mailhook.conf, from OpenSSL's private
+   random generator: whsec_ and 32 octets, or whsk_ and an Ed25519 key, whose
+   public half for the receiver (whpk_) goes to public_r (else ""). -1 if
+   OpenSSL failed: nothing is written then. The caller wipes what it got. */
+int mse_conf_new_secret(enum mse_secret_kind kind,
+			char secret_r[MSE_SECRET_TEXT_SIZE],
+			char public_r[MSE_SECRET_TEXT_SIZE]);
 
 #endif

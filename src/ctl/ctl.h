@@ -15,6 +15,7 @@ struct mse_ctl {
 	const char *dovecot; /* check: dovecot.conf; NULL: the default */
 	const char *type, *user;
 	bool json;
+	bool ed25519;        /* secret */
 };
 
 /* client.c: sends {"command":…} and opens the stream of answers. NULL after
@@ -39,5 +40,8 @@ void mse_ctl_print_record(struct json_object *record);
 
 /* check.c */
 int mse_ctl_check(const struct mse_ctl *ctl);
+
+/* secret.c */
+int mse_ctl_secret(const struct mse_ctl *ctl);
 
 #endif

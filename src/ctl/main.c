@@ -27,6 +27,7 @@ static const char help[] =
 "  drop ENDPOINT        forget an endpoint no longer configured\n"
 "  pause, resume ENDPOINT\n"
 "  reload               read mailhook.conf again\n"
+"  secret               print a new secret (--ed25519: a key pair)\n"
 "\n"
 "  --control PATH       the daemon's socket ($MAILHOOK_CONTROL, else\n"
 "                       " MAILHOOK_CONTROL ")\n"
@@ -35,6 +36,7 @@ static const char help[] =
 "  --user USER          tail: only events of this user\n"
 "  --config FILE        check: this mailhook.conf\n"
 "  --dovecot FILE       check: this dovecot.conf\n"
+"  --ed25519            secret: a private key; the receiver gets the public\n"
 "  --help, --version\n"
 "\n"
 "Examples:\n"
@@ -45,7 +47,7 @@ static const char help[] =
 "Exit: 0 well, 1 a problem, 2 usage, 3 the daemon does not answer.\n";
 
 enum { OPT_CONTROL = 256, OPT_JSON, OPT_TYPE, OPT_USER, OPT_CONFIG,
-       OPT_DOVECOT, OPT_HELP, OPT_VERSION };
+       OPT_DOVECOT, OPT_ED25519, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
 	{ "control", required_argument, NULL, OPT_CONTROL },
@@ -54,6 +56,7 @@ static const struct option long_options[] = {
 	{ "user", required_argument, NULL, OPT_USER },
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "dovecot", required_argument, NULL, OPT_DOVECOT },
+	{ "ed25519", no_argument, NULL, OPT_ED25519 },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 }
@@ -129,6 +132,9 @@ static int run(const struct mse_ctl *ctl, int argc, char *argv[])
 	if (strcmp(argv[0], "check") == 0)
 		return argc == 1 ? mse_ctl_check(ctl) :
 			usage("check takes no argument");
+	if (strcmp(argv[0], "secret") == 0)
+		return argc == 1 ? mse_ctl_secret(ctl) :
+			usage("secret takes options only");
 	if (strcmp(argv[0], "tail") == 0)
 		return argc == 1 ? tail(ctl) : usage("tail takes options only");
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -179,6 +185,9 @@ int main(int argc, char *argv[])
 			break;
 		case OPT_DOVECOT:
 			ctl.dovecot = optarg;
+			break;
+		case OPT_ED25519:
+			ctl.ed25519 = true;
 			break;
 		case OPT_HELP:
 			fputs(help, stdout);

@@ -2,6 +2,9 @@
  * Standard Webhooks 1.0 signatures. What is signed is ID "." TIMESTAMP "."
  * BODY, exactly the octets sent; each secret gives one signature of its own,
  * so that a receiver that knows any of them is content.
+ *
+ * Both algorithms give the same octets for the same input: an Ed25519
+ * signature draws no random number.
  */
 #include "format/signature.h"
 
@@ -14,20 +17,25 @@
 #include <openssl/params.h>
 
 #define SHA256_SIZE 32
+#define ED25519_SIZE 64
+/* Beside the body: an id and a number. */
+#define HEAD_MAX 1024
 
 struct signed_content {
 	const char *id;
 	char timestamp[24];
 	const void *body;
 	size_t body_len;
+	struct mse_buf whole; /* Ed25519 only: made for the first key */
 };
 
-static int hmac(EVP_MAC *mac, const struct mse_secret *secret,
+static int hmac(const struct mse_secret *secret,
 		const struct signed_content *content,
 		unsigned char digest_r[SHA256_SIZE])
 {
 	char name[] = "SHA256";
 	OSSL_PARAM params[2];
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	EVP_MAC_CTX *context;
 	size_t len = 0;
 	int ret = -1;
@@ -35,7 +43,7 @@ static int hmac(EVP_MAC *mac, const struct mse_secret *secret,
 	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
 						     name, 0);
 	params[1] = OSSL_PARAM_construct_end();
-	context = EVP_MAC_CTX_new(mac);
+	context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
 	if (context != NULL &&
 	    EVP_MAC_init(context, secret->key, secret->key_len, params) &&
 	    EVP_MAC_update(context, (const unsigned char *)content->id,
@@ -48,17 +56,64 @@ static int hmac(EVP_MAC *mac, const struct mse_secret *secret,
 	    len == SHA256_SIZE)
 		ret = 0;
 	EVP_MAC_CTX_free(context);
+	EVP_MAC_free(mac);
 	return ret;
 }
 
-static void append_signature(struct mse_buf *value,
-			     const unsigned char digest[SHA256_SIZE])
+/* Ed25519 reads what it signs twice: it must be in one piece. */
+static int make_whole(struct signed_content *content)
 {
-	unsigned char text[4 * ((SHA256_SIZE + 2) / 3) + 1];
-	int len = EVP_EncodeBlock(text, digest, SHA256_SIZE);
+	struct mse_buf *whole = &content->whole;
 
-	mse_buf_append_str(value, "v1,");
+	if (whole->len > 0)
+		return 0;
+	mse_buf_init(whole, content->body_len + HEAD_MAX);
+	mse_buf_append_str(whole, content->id);
+	mse_buf_append_str(whole, content->timestamp);
+	mse_buf_append(whole, content->body, content->body_len);
+	return mse_buf_failed(whole) ? -1 : 0;
+}
+
+static int ed25519(const struct mse_secret *secret,
+		   struct signed_content *content,
+		   unsigned char signature_r[ED25519_SIZE])
+{
+	EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL,
+						      secret->key,
+						      secret->key_len);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	size_t len = ED25519_SIZE;
+	int ret = -1;
+
+	if (pkey != NULL && context != NULL && make_whole(content) == 0 &&
+	    EVP_DigestSignInit(context, NULL, NULL, NULL, pkey) == 1 &&
+	    EVP_DigestSign(context, signature_r, &len,
+			   (const unsigned char *)content->whole.data,
+			   content->whole.len) == 1 &&
+	    len == ED25519_SIZE)
+		ret = 0;
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(pkey);
+	return ret;
+}
+
+static int append_signature(struct mse_buf *value,
+			    const struct mse_secret *secret,
+			    struct signed_content *content)
+{
+	unsigned char signature[ED25519_SIZE];
+	unsigned char text[4 * ((ED25519_SIZE + 2) / 3) + 1];
+	bool symmetric = secret->kind == MSE_SECRET_HMAC;
+	int len;
+
+	if ((symmetric ? hmac(secret, content, signature) :
+	     ed25519(secret, content, signature)) < 0)
+		return -1;
+	len = EVP_EncodeBlock(text, signature,
+			      symmetric ? SHA256_SIZE : ED25519_SIZE);
+	mse_buf_append_str(value, symmetric ? "v1," : "v1a,");
 	mse_buf_append(value, text, (size_t)len);
+	return 0;
 }
 
 int mse_signature_write(const struct mse_secret *secrets, size_t count,
@@ -68,21 +123,16 @@ int mse_signature_write(const struct mse_secret *secrets, size_t count,
 	struct signed_content content = {
 		.id = id, .body = body, .body_len = body_len
 	};
-	unsigned char digest[SHA256_SIZE];
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	int ret = mac == NULL ? -1 : 0;
+	int ret = 0;
 	size_t i;
 
 	snprintf(content.timestamp, sizeof(content.timestamp),
 		 ".%" PRId64 ".", timestamp);
 	for (i = 0; i < count && ret == 0; i++) {
-		ret = hmac(mac, &secrets[i], &content, digest);
-		if (ret < 0)
-			break;
 		if (i > 0)
 			mse_buf_append_char(value, ' ');
-		append_signature(value, digest);
+		ret = append_signature(value, &secrets[i], &content);
 	}
-	EVP_MAC_free(mac);
+	mse_buf_clear(&content.whole);
 	return ret < 0 || mse_buf_failed(value) ? -1 : 0;
 }

@@ -248,12 +248,8 @@ static const char *const bad[][2] = {
 	  "\"https://host.example.com/path\" or with a port, "
 	  "\"https://host.example.com:8443/path\"" },
 	{ "endpoint a {\n" URL "secret = \"whsec_MfKQ\"\n}\n",
-	  "3: secret is not a Standard Webhooks secret; write \"whsec_\" and "
-	  "the base64 of 24 to 64 random octets, as printed by: echo "
-	  "whsec_$(openssl rand -base64 32)" },
-	{ "endpoint a {\n" URL "secret = \"whsk_MfKQ\"\n}\n",
-	  "3: secret is an Ed25519 key (whsk_), which is not in this version "
-	  "yet; write a secret that begins with \"whsec_\"" },
+	  "3: secret has 3 octets behind \"whsec_\" where 24 to 64 belong; "
+	  "write one as printed by: mailhookctl secret" },
 	{ WITH("secret_file = \"rel\"\n"),
 	  "4: secret_file is not a full path; write one that begins with "
 	  "\"/\"" },
@@ -359,9 +355,8 @@ static void test_secret_files(void **state)
 	expect_sentence(text, sentence);
 	put(secret_path, "whsec_Mfoops\n", 0600);
 	snprintf(sentence, sizeof(sentence), "3: secret_file \"%s\" has a "
-		 "line that is not a Standard Webhooks secret; write "
-		 "\"whsec_\" and the base64 of 24 to 64 random octets, as "
-		 "printed by: echo whsec_$(openssl rand -base64 32)",
+		 "line that is not base64 behind \"whsec_\"; write one as "
+		 "printed by: mailhookctl secret",
 		 secret_path);
 	expect_sentence(text, sentence);
 }
