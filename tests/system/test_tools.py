@@ -121,6 +121,22 @@ def test_a_daemon_that_is_away_is_said(tmp_path):
     assert str(tmp_path / "none") in out.stdout
 
 
+def test_secret_needs_no_daemon(tmp_path):
+    """Two are never the same, and the kinds are what they say."""
+    def secret(*more):
+        return subprocess.run(
+            [build.CTL, "--control", tmp_path / "none", "secret", *more],
+            check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    one, two = secret(), secret()
+    assert one != two
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", one)
+    pair = secret("--ed25519")
+    assert re.fullmatch(r"# for the receiver: whpk_[A-Za-z0-9+/]{43}=\n"
+                        r"whsk_[A-Za-z0-9+/]{43}=\n", pair)
+    assert list(json.loads(secret("--json"))) == ["secret"]
+
+
 @pytest.fixture
 def plain():
     with Dovecot(plugin=False) as one:

@@ -1,9 +1,11 @@
 """What receivers really use: the reference libraries of Standard Webhooks
-and CloudEvents check what mailhook sent. They come from npm into a cache
-directory outside the source."""
+and CloudEvents, and libraries for Ed25519, check what mailhook sent. Those
+from npm are put into a cache directory outside the source."""
 
+import base64
 import json
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 
 from harness import build
 from harness.clients import message
+from harness.expect import Mail
 
-PACKAGES = ["standardwebhooks@1", "cloudevents@8"]
+PACKAGES = ["standardwebhooks@1", "cloudevents@8", "@noble/ed25519@2"]
 
 SCRIPT = """
 const { Webhook } = require("standardwebhooks");
@@ -48,7 +51,8 @@ def modules():
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed, so the reference "
                     "libraries cannot check anything")
-    if not (cache / "node_modules" / "cloudevents").exists():
+    if not all((cache / "node_modules" / package.rpartition("@")[0]).exists()
+               for package in PACKAGES):
         cache.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             ["npm", "install", "--prefix", str(cache), "--no-audit",
@@ -88,3 +92,119 @@ def test_reference_libraries_accept_every_request(modules, mail, receiver):
         [(r.id, r.data["uri"]) for r in requests]
     assert all(e["type"].startswith("org.ietf.rfc5423.") and
                e["source"].startswith("imap://") for e in out["events"])
+
+
+def by_version(request):
+    """webhook-signature, told apart as a receiver does."""
+    found = {}
+    for one in request.headers["webhook-signature"].split(" "):
+        version, _, signature = one.partition(",")
+        found.setdefault(version, []).append(base64.b64decode(signature))
+    return found
+
+
+def signed(request):
+    return b".".join((request.headers["webhook-id"].encode(),
+                      request.headers["webhook-timestamp"].encode(),
+                      request.body))
+
+
+@pytest.fixture
+def asymmetric(private, receiver):
+    """Requests signed with two key pairs, one in a file, both as mailhookctl
+    printed them, beside a shared secret; and their public keys."""
+    dovecot, configuration, _ = private(start=False)
+    made = json.loads(dovecot.ctl("--json", "secret", "--ed25519").stdout)
+    printed = dovecot.ctl("secret", "--ed25519").stdout
+    in_file = printed.split("whpk_")[1].split("\n")[0]
+    path = dovecot.top / "etc" / "portal.secret"
+    path.write_text(printed)
+    os.chmod(path, 0o600)
+    owner = pwd.getpwnam("dovecot")
+    os.chown(path, owner.pw_uid, owner.pw_gid)
+    shared = receiver.secrets[configuration.add("portal")][0]
+    configuration.endpoints["portal"].update(
+        secret=f'{{"{shared}", "{made["secret"]}"}}', secret_file=f'"{path}"')
+    configuration.write()
+    dovecot.start_daemon()
+    dovecot.start()
+    address = configuration.endpoints["portal"]["url"].strip('"')
+    mail = Mail(dovecot, receiver, "/" + address.rpartition("/")[2],
+                "keys@example.org")
+    mail.deliver(message("Grüße"))
+    with mail.imap() as imap:
+        imap.ok("CREATE Projects")
+    requests = mail.take()
+    assert [r.type for r in requests] == ["MessageNew", "MailboxCreate"]
+    return requests, [base64.b64decode(made["public_key"][5:]),
+                      base64.b64decode(in_file)]
+
+
+def test_both_schemes_sign_every_request(asymmetric):
+    requests, _ = asymmetric
+    for request in requests:
+        assert request.valid  # v1, by the receiver's own check
+        found = by_version(request)
+        assert {k: [len(one) for one in v] for k, v in found.items()} == \
+            {"v1": [32], "v1a": [64, 64]}
+
+
+def test_ed25519_by_python_cryptography(asymmetric):
+    keys = pytest.importorskip(
+        "cryptography.hazmat.primitives.asymmetric.ed25519",
+        reason="python3-cryptography is not installed, so it cannot check "
+               "v1a signatures")
+    from cryptography.exceptions import InvalidSignature
+    requests, public = asymmetric
+    for request in requests:
+        for raw, signature in zip(public, by_version(request)["v1a"]):
+            key = keys.Ed25519PublicKey.from_public_bytes(raw)
+            key.verify(signature, signed(request))
+            with pytest.raises(InvalidSignature):
+                key.verify(signature, signed(request) + b" ")
+    with pytest.raises(InvalidSignature):
+        keys.Ed25519PublicKey.from_public_bytes(public[1]).verify(
+            by_version(requests[0])["v1a"][0], signed(requests[0]))
+
+
+NOBLE = """
+const { createHash } = require("crypto");
+const fs = require("fs");
+(async () => {
+    const sent = JSON.parse(fs.readFileSync(0, "utf8"));
+    const ed = await import(sent.library);
+    ed.etc.sha512Sync = (...parts) => {
+        const hash = createHash("sha512");
+        parts.forEach((part) => hash.update(part));
+        return new Uint8Array(hash.digest());
+    };
+    const octets = (text) => new Uint8Array(Buffer.from(text, "base64"));
+    const out = sent.checks.map((check) => ed.verify(
+        octets(check.signature), octets(check.message), octets(check.key)));
+    console.log(JSON.stringify(out));
+})();
+"""
+
+
+def test_ed25519_by_noble(asymmetric, modules):
+    requests, public = asymmetric
+
+    def check(request, key, number, more=b""):
+        return {"signature": base64.b64encode(
+                    by_version(request)["v1a"][number]).decode(),
+                "message": base64.b64encode(signed(request) + more).decode(),
+                "key": base64.b64encode(key).decode()}
+
+    checks = [check(request, public[n], n)
+              for request in requests for n in (0, 1)]
+    forged = [check(requests[0], public[0], 0, b" "),
+              check(requests[0], public[1], 0)]
+    done = subprocess.run(
+        ["node", "-e", NOBLE],
+        input=json.dumps({
+            "library": str(modules / "@noble" / "ed25519" / "index.js"),
+            "checks": checks + forged}),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        timeout=120, cwd=build.BUILD)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [True] * 4 + [False] * 2
