@@ -3,19 +3,80 @@
 
 /*
  * Everything that differs between Dovecot releases, but for the settings,
- * which are one file per series. Today only 2.3 is built; what 2.4 calls
- * otherwise joins here behind DOVECOT_PREREQ(2,4,0).
+ * which are one file per series. The only #if on Dovecot's version are here.
  */
 
-struct mail_user;
+#include "mail-storage-private.h"
+#include "mail-user.h"
+#include "master-interface.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Settings */
 
 struct mailhook_settings {
 	const char *dir;        /* NULL: the one opened before privileges fell */
 	const char *durability; /* NULL: process */
 };
 
-/* The strings live as long as the user. */
+/* mailhook-settings-2.3.c or -2.4.c. Cannot fail: what is unusable is NULL,
+   and a sentence about it in *warning_r (data stack; NULL if all is well).
+   The settings' strings live as long as the user. */
 void mailhook_settings_get(struct mail_user *user,
-			   struct mailhook_settings *set_r);
+			   struct mailhook_settings *set_r,
+			   const char **warning_r);
+
+/* What to say of a user who has a mailhook_dir of his own. Data stack. */
+static inline const char *mailhook_dir_is_global(const char *dir)
+{
+	return t_strdup_printf(
+		"mailhook_dir is one for the whole server; \"%s\", which "
+		"userdb gives this user, is not used: take it out there", dir);
+}
+
+/* Connections */
+
+/* The name the client asked for in TLS (SNI); NULL if unknown. Dovecot 2.3
+   uses it to choose a certificate and then forgets it. */
+static inline const char *
+mailhook_conn_local_name(const struct mail_user_connection_data *conn)
+{
+#if DOVECOT_PREREQ(2,4,0)
+	return conn->local_name != NULL && *conn->local_name != '\0' ?
+		conn->local_name : NULL;
+#else
+	(void)conn;
+	return NULL;
+#endif
+}
+
+/* Saving */
+
+/* The message that this save puts out of its place (IMAP REPLACE, which 2.3
+   does not have), or that a move leaves behind; NULL if none. */
+static inline struct mail *
+mailhook_save_replaced(const struct mail_save_context *ctx)
+{
+#if DOVECOT_PREREQ(2,4,0)
+	return ctx->expunged_mail;
+#else
+	(void)ctx;
+	return NULL;
+#endif
+}
+
+/* The service's launcher */
+
+/* From 2.4.2 on a master can accept a connection itself and start a child for
+   it (only where client_limit is 1, which the shipped configuration avoids).
+   mailhookd accepts its own; that client tries again rather than waiting. */
+static inline void mailhook_drop_accepted_client(void)
+{
+#ifdef DOVECOT_ACCEPTED_CLIENT_LISTENER_FD_ENV
+	if (getenv(DOVECOT_ACCEPTED_CLIENT_LISTENER_FD_ENV) != NULL)
+		(void)close(MASTER_ACCEPTED_CLIENT_FD);
+#endif
+}
 
 #endif

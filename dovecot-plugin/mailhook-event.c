@@ -13,6 +13,7 @@
 #include "mail-namespace.h"
 #include "mailbox-list-private.h"
 #include "mailhook-plugin.h"
+#include "mailhook-compat.h"
 
 #include "event/imap-url.h"
 
@@ -158,11 +159,24 @@ static const char *mailhook_admin(const struct mail_user *user)
 	return value;
 }
 
+/* The server as the client knows it. */
+static const char *mailhook_server_domain(const struct mail_user *user)
+{
+	const struct mail_user_connection_data *conn = &user->conn;
+	const char *domain = mailhook_conn_local_name(conn);
+
+	if (domain == NULL)
+		domain = user->set->hostname;
+	if (domain != NULL && *domain != '\0')
+		return domain;
+	return conn->local_ip != NULL && conn->local_ip->family != 0 ?
+		net_ip2addr(conn->local_ip) : my_hostdomain();
+}
+
 static void mailhook_event_set_connection(struct mse_event *event,
 					  const struct mail_user *user)
 {
 	const struct mail_user_connection_data *conn = &user->conn;
-	const char *domain;
 
 	if (conn->remote_ip == NULL || conn->remote_ip->family == 0)
 		return;
@@ -171,12 +185,8 @@ static void mailhook_event_set_connection(struct mse_event *event,
 	if (conn->remote_port != 0)
 		mse_event_set_number(event, MSE_PARAM_CLIENT_PORT,
 				     conn->remote_port);
-	domain = user->set->hostname;
-	if (domain == NULL || *domain == '\0') {
-		domain = conn->local_ip != NULL && conn->local_ip->family != 0 ?
-			net_ip2addr(conn->local_ip) : my_hostdomain();
-	}
-	mse_event_set_string(event, MSE_PARAM_SERVER_DOMAIN, domain);
+	mse_event_set_string(event, MSE_PARAM_SERVER_DOMAIN,
+			     mailhook_server_domain(user));
 	if (conn->local_port != 0)
 		mse_event_set_number(event, MSE_PARAM_SERVER_PORT,
 				     conn->local_port);

@@ -11,6 +11,7 @@
 #include "restrict-access.h"
 #include "master-service.h"
 #include "master-interface.h"
+#include "mailhook-compat.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ int main(int argc, char *argv[])
 	restrict_access_by_env(0, NULL);
 	master_service_init_finish(master_service);
 
+	mailhook_drop_accepted_client();
 	fd_close_on_exec(MASTER_LISTEN_FD_FIRST, FALSE);
 	fd_close_on_exec(MASTER_DEAD_FD, FALSE);
 	control_fd = t_strdup_printf("%d", MASTER_LISTEN_FD_FIRST);

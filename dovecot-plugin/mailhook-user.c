@@ -46,10 +46,13 @@ void mailhook_user_created(struct mail_user *user)
 	struct mailhook_user *muser;
 	struct mail_user_vfuncs *v = user->vlast;
 	struct mse_appender *appender;
+	const char *warning;
 
 	if (user->autocreated)
 		return;
-	mailhook_settings_get(user, &set);
+	mailhook_settings_get(user, &set, &warning);
+	if (warning != NULL)
+		mailhook_warn(user, warning);
 	appender = mailhook_appender(set.dir);
 	if (appender == NULL)
 		return;

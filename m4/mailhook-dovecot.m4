@@ -2,14 +2,17 @@
 # Finds the dovecot-config of the Dovecot to build against: --with-dovecot=DIR,
 # else the places where distributions and a plain "make install" put it.
 # --without-dovecot builds the daemon and the tools alone.
-# Sets HAVE_DOVECOT (conditional), DOVECOT_CPPFLAGS, DOVECOT_LIBS,
-# dovecot_moduledir, dovecot_libexecdir, DOVECOT_VERSION, dovecot_series.
+# Sets HAVE_DOVECOT and DOVECOT_2_4 (conditionals), DOVECOT_CPPFLAGS,
+# DOVECOT_LIBS, dovecot_moduledir, dovecot_settingsdir, dovecot_libexecdir,
+# dovecot_series (2.3 or 2.4) and dovecot_abi.
 AC_DEFUN([MAILHOOK_DOVECOT], [
   AC_ARG_WITH([dovecot],
     [AS_HELP_STRING([--with-dovecot=DIR], [directory of dovecot-config (found without it on most systems)])],
     [], [with_dovecot=auto])
   AC_ARG_WITH([moduledir],
     [AS_HELP_STRING([--with-moduledir=DIR], [where Dovecot loads plugins from (default: as dovecot-config says)])])
+  AC_ARG_WITH([settingsdir],
+    [AS_HELP_STRING([--with-settingsdir=DIR], [where Dovecot 2.4 loads settings modules from, whatever mail_plugin_dir says (default: "settings" in the module directory of dovecot-config)])])
   AC_ARG_WITH([dovecot-libexecdir],
     [AS_HELP_STRING([--with-dovecot-libexecdir=DIR], [where Dovecot keeps its service executables (default: as dovecot-config says)])])
 
@@ -35,34 +38,100 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
       DOVECOT_CPPFLAGS="-DHAVE_CONFIG_H `mailhook_value LIBDOVECOT_INCLUDE` `mailhook_value LIBDOVECOT_STORAGE_INCLUDE` `mailhook_value LIBDOVECOT_LDA_INCLUDE` `mailhook_value LIBDOVECOT_IMAP_INCLUDE` `mailhook_value LIBDOVECOT_POP3_INCLUDE`"
       DOVECOT_LIBS=`mailhook_value LIBDOVECOT`
       dovecot_moduledir=`mailhook_value dovecot_moduledir`
+      dovecot_settingsdir=$dovecot_moduledir/settings
       dovecot_libexecdir=`mailhook_value dovecot_pkglibexecdir`
       mailhook_cppflags=$CPPFLAGS
+      mailhook_libs=$LIBS
       CPPFLAGS="$CPPFLAGS $DOVECOT_CPPFLAGS"
-      AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
-#include "lib.h"
-#include "mail-user.h"
-#include "mail-storage-private.h"
-]], [[]])], [],
-        [AC_MSG_ERROR([the headers of this Dovecot cannot be used: mail-storage-private.h does not compile with $DOVECOT_CPPFLAGS (see config.log)])])
-      AC_MSG_CHECKING([which Dovecot this is])
-      AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
-#include "lib.h"
-#if !DOVECOT_PREREQ(2,3,18) || DOVECOT_PREREQ(2,4,0)
-# error unknown
-#endif
-]], [[]])], [dovecot_series=2.3],
-        [AC_MSG_RESULT([unknown])
-         AC_MSG_ERROR([this Dovecot is not one mailhook knows: it needs Dovecot 2.3.18 or a later 2.3])])
-      AC_MSG_RESULT([$dovecot_series])
+      LIBS="$DOVECOT_LIBS $LIBS"
+      MAILHOOK_DOVECOT_SERIES
       CPPFLAGS=$mailhook_cppflags
+      LIBS=$mailhook_libs
     ])
   ])
   AS_IF([test -n "$with_moduledir"], [dovecot_moduledir=$with_moduledir])
+  AS_IF([test -n "$with_settingsdir"], [dovecot_settingsdir=$with_settingsdir])
   AS_IF([test -n "$with_dovecot_libexecdir"], [dovecot_libexecdir=$with_dovecot_libexecdir])
   AC_SUBST([DOVECOT_CPPFLAGS])
   AC_SUBST([DOVECOT_LIBS])
   AC_SUBST([dovecot_moduledir])
+  AC_SUBST([dovecot_settingsdir])
   AC_SUBST([dovecot_libexecdir])
   AC_SUBST([dovecot_series])
   AM_CONDITIONAL([HAVE_DOVECOT], [test "$have_dovecot" = yes])
+  AM_CONDITIONAL([DOVECOT_2_4], [test "$dovecot_series" = 2.4])
+])
+
+# MAILHOOK_DOVECOT_SERIES
+# Which series' interfaces these headers have: they are asked for what mailhook
+# uses, so that a pre-release or a patched Dovecot is judged by what it is. The
+# number only rules out what nobody has read yet. The test programs mention
+# functions without calling them: an undeclared name is then an error with
+# every compiler.
+AC_DEFUN([MAILHOOK_DOVECOT_SERIES], [
+  AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#include "lib.h"
+#include "mail-user.h"
+#include "mail-storage-private.h"
+]], [[]])], [],
+    [AC_MSG_ERROR([the headers of this Dovecot cannot be used: mail-storage-private.h does not compile with $DOVECOT_CPPFLAGS (see config.log)])])
+
+  AC_MSG_CHECKING([which Dovecot this is])
+  cat >conftest.$ac_ext <<_ACEOF
+#include "lib.h"
+mailhook_is DOVECOT_VERSION DOVECOT_ABI_VERSION
+_ACEOF
+  mailhook_is=`$CC $CPPFLAGS -E conftest.$ac_ext 2>/dev/null | sed -n 's/^mailhook_is "\([[^"]]*\)" *"\([[^"]]*\)"$/\1 \2/p'`
+  rm -f conftest.$ac_ext
+  dovecot_version=`echo "$mailhook_is" | sed 's/ .*//'`
+  dovecot_abi=`echo "$mailhook_is" | sed 's/.* //'`
+  AS_IF([test -z "$dovecot_version"], [dovecot_version="of unknown version"])
+
+  dovecot_series=
+  AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#include "lib.h"
+#include "lib-event.h"
+#include "settings.h"
+#include "settings-parser.h"
+#include "mail-user.h"
+#if DOVECOT_PREREQ(2,5,0) || !defined(EVENT_REASON_CODE) || !defined(settings_get)
+# error not 2.4
+#endif
+]], [[
+struct setting_parser_info info = { .pool_offset1 = 1 };
+struct mail_user *user = 0;
+return info.pool_offset1 == 0 || user->protocol == 0 ||
+	user->conn.local_name == 0;
+]])], [dovecot_series=2.4])
+  AS_IF([test -z "$dovecot_series"], [
+    AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+#include "lib.h"
+#include "lib-event.h"
+#include "mail-user.h"
+#if DOVECOT_PREREQ(2,5,0) || !defined(EVENT_REASON_CODE)
+# error not 2.3.18 or later
+#endif
+]], [[
+const char *(*getenv)(struct mail_user *, const char *) =
+	mail_user_plugin_getenv;
+return getenv == 0;
+]])], [dovecot_series=2.3])
+  ])
+  AS_IF([test -z "$dovecot_series"], [
+    AC_MSG_RESULT([$dovecot_version])
+    AC_MSG_ERROR([this Dovecot is $dovecot_version, and mailhook knows 2.3.18 to 2.3.21 and the releases of 2.4: install the headers of one of these, or name their directory with --with-dovecot=DIR])
+  ])
+  AC_MSG_RESULT([$dovecot_version, series $dovecot_series])
+
+  # Headers of one Dovecot beside the library of another would compile.
+  AC_MSG_CHECKING([whether its library matches its headers])
+  AS_CASE([$dovecot_series],
+    [2.3], [mailhook_symbol=master_service_settings_cache_init],
+    [mailhook_symbol=settings_get_params])
+  AC_LINK_IFELSE([AC_LANG_SOURCE([[
+char $mailhook_symbol(void);
+int main(void) { return $mailhook_symbol(); }
+]])], [AC_MSG_RESULT([yes])],
+    [AC_MSG_RESULT([no])
+     AC_MSG_ERROR([the headers are those of Dovecot $dovecot_version, but "$DOVECOT_LIBS" is missing or of another release: install both from one release (see config.log)])])
 ])
