@@ -146,7 +146,7 @@ struct mailhook_transaction {
 	mse_event_types_t wants;
 	bool flag_events_full;
 	bool expunges_expire;
-	bool moved_away;  /* the source of a MOVE */
+	const char *left_by; /* "move" or "replace", if expunged by one */
 	bool has_id;
 	char id[MSE_UUID_SIZE];
 	const char *expunge_cause, *flags_cause;

@@ -16,6 +16,7 @@
 #include "mail-index-private.h"
 #include "mail-index-transaction-private.h"
 #include "mailhook-plugin.h"
+#include "mailhook-compat.h"
 
 #define MAILHOOK_TRANSACTION_CONTEXT(obj) \
 	MODULE_CONTEXT(obj, mailhook_transaction_module)
@@ -147,7 +148,7 @@ static const char *mailhook_save_cause(const struct mail_save_context *ctx)
 		return "move";
 	if (ctx->copying_or_moving && !ctx->saving)
 		return "copy";
-	return "append";
+	return mailhook_save_replaced(ctx) != NULL ? "replace" : "append";
 }
 
 static const char *mailhook_flag_names(pool_t pool, struct mail *mail)
@@ -219,36 +220,16 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	ctx->transaction->flags |= MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS;
 }
 
-static int mailhook_save_finish(struct mail_save_context *ctx)
-{
-	struct mailhook_mailbox *mbox =
-		mailhook_mailbox_get(ctx->transaction->box);
-	/* Within a copy it is the copy that tells. */
-	struct mail *mail = ctx->copying_via_save ? NULL : ctx->dest_mail;
-	struct mailhook_transaction *mt;
-
-	if (mbox->module_ctx.super.save_finish(ctx) < 0)
-		return -1;
-	if (mail == NULL)
-		return 0;
-	mt = mailhook_transaction_get(ctx->transaction);
-	if (mt != NULL && mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
-	T_BEGIN {
-		mailhook_note_save(mt, ctx, mail, NULL);
-	} T_END;
-	return 0;
-}
-
 /* The mail's own transaction expunges it next: give that the same id. */
-static void mailhook_note_move(struct mailhook_transaction *dest,
-			       struct mail *src)
+static void mailhook_note_leaving(struct mailhook_transaction *dest,
+				  struct mail *src, const char *why)
 {
 	struct mailhook_transaction *mt =
 		mailhook_transaction_get(src->transaction);
 
 	if (mt == NULL)
 		return;
-	mt->moved_away = TRUE;
+	mt->left_by = why;
 	if (mt->has_id || dest == NULL) {
 		mailhook_transaction_make_id(mt);
 		return;
@@ -256,6 +237,30 @@ static void mailhook_note_move(struct mailhook_transaction *dest,
 	mailhook_transaction_make_id(dest);
 	memcpy(mt->id, dest->id, sizeof(mt->id));
 	mt->has_id = TRUE;
+}
+
+static int mailhook_save_finish(struct mail_save_context *ctx)
+{
+	struct mailhook_mailbox *mbox =
+		mailhook_mailbox_get(ctx->transaction->box);
+	/* Within a copy it is the copy that tells. */
+	struct mail *mail = ctx->copying_via_save ? NULL : ctx->dest_mail;
+	struct mail *replaced = mailhook_save_replaced(ctx);
+	struct mailhook_transaction *mt;
+
+	if (mbox->module_ctx.super.save_finish(ctx) < 0)
+		return -1;
+	if (mail == NULL)
+		return 0;
+	mt = mailhook_transaction_get(ctx->transaction);
+	T_BEGIN {
+		if (mt != NULL &&
+		    mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
+			mailhook_note_save(mt, ctx, mail, NULL);
+		if (replaced != NULL)
+			mailhook_note_leaving(mt, replaced, "replace");
+	} T_END;
+	return 0;
 }
 
 static int mailhook_copy(struct mail_save_context *ctx, struct mail *src)
@@ -273,7 +278,7 @@ static int mailhook_copy(struct mail_save_context *ctx, struct mail *src)
 		    mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
 			mailhook_note_save(mt, ctx, ctx->dest_mail, src);
 		if (moving)
-			mailhook_note_move(mt, src);
+			mailhook_note_leaving(mt, src, "move");
 	} T_END;
 	return 0;
 }
@@ -291,8 +296,8 @@ mailhook_expunge_cause(const struct mailhook_transaction *mt, struct mail *mail)
 	reason = mailhook_reason(mail->box);
 	if (strstr(reason, "lazy_expunge:") != NULL)
 		return "lazy_expunge";
-	if (mt->moved_away)
-		return "move";
+	if (mt->left_by != NULL)
+		return mt->left_by;
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
 	return strstr(reason, "imap:cmd_close") != NULL ? "close" : "expunge";
