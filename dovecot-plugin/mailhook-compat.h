@@ -9,6 +9,11 @@
 #include "mail-storage-private.h"
 #include "mail-user.h"
 #include "master-interface.h"
+#include "quota.h"
+#if DOVECOT_PREREQ(2,4,0)
+#include "settings.h"
+#include "quota-settings.h"
+#endif
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -76,6 +81,65 @@ static inline void mailhook_drop_accepted_client(void)
 #ifdef DOVECOT_ACCEPTED_CLIENT_LISTENER_FD_ENV
 	if (getenv(DOVECOT_ACCEPTED_CLIENT_LISTENER_FD_ENV) != NULL)
 		(void)close(MASTER_ACCEPTED_CLIENT_FD);
+#endif
+}
+
+/* Quota. The quota plugin's functions come from dlsym(); this is the one of
+   them that is called otherwise in each series. */
+
+struct quota_root;
+
+/* One resource's use and limit (0: unlimited), in octets or messages: the
+   limit that holds in box, or with NULL the root's own. -1 if they cannot be
+   told now. 0 and both 0 if the root has no such resource. */
+static inline int
+mailhook_quota_resource(void (*get_resource)(void), struct quota_root *root,
+			struct mailbox *box, const char *name,
+			uint64_t *used_r, uint64_t *limit_r)
+{
+	enum quota_get_result result;
+	const char *error;
+#if DOVECOT_PREREQ(2,4,0)
+	result = ((enum quota_get_result (*)(
+		struct quota_root *, struct mailbox *, const char *,
+		uint64_t *, uint64_t *, const char **))get_resource)(
+			root, box, name, used_r, limit_r, &error);
+#else
+	result = ((enum quota_get_result (*)(
+		struct quota_root *, const char *, const char *,
+		uint64_t *, uint64_t *, const char **))get_resource)(
+			root, box == NULL ? "" : mailbox_get_vname(box), name,
+			used_r, limit_r, &error);
+#endif
+	if (result == QUOTA_GET_RESULT_UNKNOWN_RESOURCE)
+		*used_r = *limit_r = 0;
+	else if (result == QUOTA_GET_RESULT_UNLIMITED)
+		*limit_r = 0;
+	else if (result != QUOTA_GET_RESULT_LIMITED)
+		return -1;
+	return 0;
+}
+
+/* How many messages this one mailbox may hold; 0: as many as there is room
+   for. info is the quota plugin's quota_setting_parser_info. */
+static inline unsigned int
+mailhook_quota_mailbox_messages(const void *info, struct mailbox *box)
+{
+#if DOVECOT_PREREQ(2,4,0)
+	const struct quota_settings *set;
+	unsigned int messages;
+	const char *error;
+
+	if (info == NULL ||
+	    settings_get(box->event, info, 0, &set, &error) < 0)
+		return 0;
+	messages = set->quota_mailbox_message_count;
+	settings_free(set);
+	return messages == SET_UINT_UNLIMITED ? 0 : messages;
+#else
+	(void)info;
+	(void)box;
+	return 0;
 #endif
 }
 

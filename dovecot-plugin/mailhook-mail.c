@@ -19,7 +19,8 @@ static MODULE_CONTEXT_DEFINE_INIT(mailhook_mail_module, &mail_module_register);
 	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_CLEAR))
 #define MAILHOOK_EXPUNGE_TYPES \
 	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPUNGE) | \
-	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPIRE))
+	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPIRE) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA))
 
 /* The transaction to note this in, NULL if nobody wants it. */
 static struct mailhook_transaction *

@@ -137,8 +137,10 @@ static int mailhook_create_box(struct mailbox *box,
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
 
-	if (mbox->module_ctx.super.create_box(box, update, directory) < 0)
+	if (mbox->module_ctx.super.create_box(box, update, directory) < 0) {
+		mailhook_quota_create_failed(box);
 		return -1;
+	}
 	/* An INBOX comes by itself, with the user or after a rename: implied
 	   (RFC 5423 section 4.4). */
 	if (!box->inbox_user && !box->inbox_any)
@@ -170,16 +172,16 @@ static int mailhook_delete_box(struct mailbox *box)
 
 	wanted = mailhook_box_wants(box, MSE_EVENT_MAILBOX_DELETE, NULL) &&
 		mailhook_box_was_there(box);
-	if (!wanted)
-		return mbox->module_ctx.super.delete_box(box);
 	T_BEGIN {
 		mailhook_place_init(&place, box);
-		if (box->opened)
+		if (wanted && box->opened)
 			mailhook_box_identify(box, &place);
 		ret = mbox->module_ctx.super.delete_box(box);
-		if (ret == 0)
+		if (ret == 0 && wanted)
 			mailhook_box_emit(MSE_EVENT_MAILBOX_DELETE, &place,
 					  NULL);
+		if (ret == 0)
+			mailhook_quota_box_deleted(box);
 	} T_END;
 	return ret;
 }
@@ -241,4 +243,5 @@ void mailhook_mailbox_allocated(struct mailbox *box)
 	v->rename_box = mailhook_rename_box;
 	v->set_subscribed = mailhook_set_subscribed;
 	mailhook_transaction_hook(v);
+	mailhook_quota_hook(v);
 }

@@ -30,6 +30,7 @@ static time_t mailhook_warned;
 
 static struct mail_storage_hooks mailhook_hooks = {
 	.mail_user_created = mailhook_user_created,
+	.mail_namespaces_created = mailhook_namespaces_created,
 	.mailbox_allocated = mailhook_mailbox_allocated,
 	.mail_allocated = mailhook_mail_allocated
 };
@@ -87,12 +88,14 @@ void mailhook_plugin_init(struct module *module)
 	/* doveadm and lda have no preinit as root; harmless if there was. */
 	(void)mailhook_appender(NULL);
 	mail_storage_hooks_add(module, &mailhook_hooks);
+	mailhook_quota_init();
 }
 
 void mailhook_plugin_deinit(void)
 {
 	struct mailhook_dir *dir;
 
+	mailhook_quota_deinit();
 	mail_storage_hooks_remove(&mailhook_hooks);
 	while ((dir = mailhook_dirs) != NULL) {
 		DLLIST_REMOVE(&mailhook_dirs, dir);

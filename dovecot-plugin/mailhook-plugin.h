@@ -31,13 +31,29 @@ void mailhook_warn(struct mail_user *user, const char *text);
 
 /* mailhook-user.c */
 
+/* How one quota root stood when this session last told it. */
+struct mailhook_amount {
+	uint64_t used, limit; /* octets or messages; limit 0: unlimited */
+};
+
+struct mailhook_told {
+	struct mailhook_told *next;
+	const char *root, *lane;
+	struct mailhook_amount octets, messages;
+};
+
 struct mailhook_user {
 	union mail_user_module_context module_ctx;
 	struct mse_appender *appender;
 	enum mse_durability durability;
+	struct {
+		struct mailhook_told *told;
+		bool refused; /* a delivery was, and that is told */
+	} quota;
 };
 
 void mailhook_user_created(struct mail_user *user);
+void mailhook_namespaces_created(struct mail_namespace *namespaces);
 /* NULL: nothing of this user is reported (raw, autocreated, dsync). */
 struct mailhook_user *mailhook_user_get(struct mail_user *user);
 
@@ -86,6 +102,7 @@ bool mailhook_name_listed(char *const *names, const char *name);
 struct mailhook_mailbox {
 	union mailbox_module_context module_ctx;
 	const char *guid; /* once it has been asked for */
+	const char *quota_due; /* why quotas change at the next sync; or NULL */
 };
 
 struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
@@ -102,10 +119,16 @@ void mailhook_transaction_hook(struct mailbox_vfuncs *v);
    allocated in that case. */
 struct mailhook_transaction *
 mailhook_transaction_get(struct mailbox_transaction_context *t);
+/* NULL if nothing has been of interest yet. */
+struct mailhook_transaction *
+mailhook_transaction_peek(struct mailbox_transaction_context *t);
 bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 				mse_event_types_t types);
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail);
+
+/* Why a message is saved: a literal. */
+const char *mailhook_save_cause(const struct mail_save_context *ctx);
 
 /* A mail's flags and keywords (sorted, space-separated) at one moment. */
 struct mailhook_state {
@@ -139,6 +162,18 @@ struct mailhook_flag_change {
 	struct mailhook_state before, after;
 };
 
+struct mailhook_quota_notes {
+	struct istream *input;     /* of the save under way; borrowed */
+	uint64_t input_start;
+	uint64_t save_octets;      /* of that save, as far as known */
+	bool refused;
+	uint64_t refused_octets;
+	const char *refused_cause;
+	uint64_t saved_octets;
+	unsigned int saved;        /* messages that are more than before */
+	const char *saved_cause;
+};
+
 struct mailhook_transaction {
 	union mailbox_transaction_module_context module_ctx;
 	pool_t pool;
@@ -153,9 +188,33 @@ struct mailhook_transaction {
 	ARRAY(struct mailhook_save) saves; /* by order of append */
 	ARRAY_TYPE(seq_range) expunged, expired;
 	ARRAY(struct mailhook_flag_change) changes; /* by uid */
+	struct mailhook_quota_notes quota;
 };
 
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 		     const struct mail_transaction_commit_changes *changes);
+
+/* mailhook-quota.c: refusals, and how quotas stand. */
+
+void mailhook_quota_init(void);
+void mailhook_quota_deinit(void);
+void mailhook_quota_hook(struct mailbox_vfuncs *v);
+/* Tells how the user's roots stand: their limits may have changed since his
+   last session. */
+void mailhook_quota_session_begins(struct mail_user *user);
+/* Notes of a transaction. The storage's error must still be there. */
+void mailhook_quota_save_failed(struct mail_save_context *ctx);
+void mailhook_quota_copy_failed(struct mail_save_context *ctx,
+				struct mail *src);
+void mailhook_quota_commit_failed(struct mailhook_transaction *mt,
+				  struct mailbox *box);
+/* A message that is one more: neither moved nor put in another's place. */
+void mailhook_quota_saved(struct mailhook_transaction *mt,
+			  struct mail_save_context *ctx, struct mail *mail);
+/* After the commit or rollback: tells what these notes come to. */
+void mailhook_quota_transaction_ended(struct mailhook_transaction *mt,
+				      struct mailbox *box, bool committed);
+void mailhook_quota_create_failed(struct mailbox *box);
+void mailhook_quota_box_deleted(struct mailbox *box);
 
 #endif

@@ -29,8 +29,15 @@ static MODULE_CONTEXT_DEFINE_INIT(mailhook_transaction_module,
 #define MAILHOOK_SAVE_TYPES \
 	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW) | \
 	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_APPEND))
+#define MAILHOOK_EXPUNGE_TYPES \
+	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPUNGE) | \
+	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPIRE))
+#define MAILHOOK_QUOTA_TYPES \
+	(MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA))
 #define MAILHOOK_TRANSACTION_TYPES \
-	(mse_event_group_types("message") | mse_event_group_types("flags"))
+	(mse_event_group_types("message") | mse_event_group_types("flags") | \
+	 MAILHOOK_QUOTA_TYPES)
 
 static struct mailhook_transaction *
 mailhook_transaction_new(struct mailbox_transaction_context *t,
@@ -54,6 +61,12 @@ mailhook_transaction_new(struct mailbox_transaction_context *t,
 	p_array_init(&mt->changes, pool, 4);
 	MODULE_CONTEXT_SET(t, mailhook_transaction_module, mt);
 	return mt;
+}
+
+struct mailhook_transaction *
+mailhook_transaction_peek(struct mailbox_transaction_context *t)
+{
+	return MAILHOOK_TRANSACTION_CONTEXT(t);
 }
 
 struct mailhook_transaction *
@@ -132,7 +145,7 @@ static bool mailhook_is_delivery(const struct mailbox *box)
 		 mailhook_service_is(user, "lda"));
 }
 
-static const char *mailhook_save_cause(const struct mail_save_context *ctx)
+const char *mailhook_save_cause(const struct mail_save_context *ctx)
 {
 	struct mailbox_transaction_context *t = ctx->transaction;
 	bool sieve = t->reason != NULL &&
@@ -220,6 +233,19 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	ctx->transaction->flags |= MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS;
 }
 
+/* instead: of another message, which leaves. */
+static void mailhook_note_saved(struct mailhook_transaction *mt,
+				struct mail_save_context *ctx,
+				struct mail *mail, struct mail *src,
+				bool instead)
+{
+	if (mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES)) T_BEGIN {
+		mailhook_note_save(mt, ctx, mail, src);
+	} T_END;
+	if (!instead)
+		mailhook_quota_saved(mt, ctx, mail);
+}
+
 /* The mail's own transaction expunges it next: give that the same id. */
 static void mailhook_note_leaving(struct mailhook_transaction *dest,
 				  struct mail *src, const char *why)
@@ -248,17 +274,18 @@ static int mailhook_save_finish(struct mail_save_context *ctx)
 	struct mail *replaced = mailhook_save_replaced(ctx);
 	struct mailhook_transaction *mt;
 
-	if (mbox->module_ctx.super.save_finish(ctx) < 0)
+	if (mbox->module_ctx.super.save_finish(ctx) < 0) {
+		if (mail != NULL)
+			mailhook_quota_save_failed(ctx);
 		return -1;
+	}
 	if (mail == NULL)
 		return 0;
 	mt = mailhook_transaction_get(ctx->transaction);
-	T_BEGIN {
-		if (mt != NULL &&
-		    mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
-			mailhook_note_save(mt, ctx, mail, NULL);
-		if (replaced != NULL)
-			mailhook_note_leaving(mt, replaced, "replace");
+	if (mt != NULL)
+		mailhook_note_saved(mt, ctx, mail, NULL, replaced != NULL);
+	if (replaced != NULL) T_BEGIN {
+		mailhook_note_leaving(mt, replaced, "replace");
 	} T_END;
 	return 0;
 }
@@ -270,15 +297,15 @@ static int mailhook_copy(struct mail_save_context *ctx, struct mail *src)
 	struct mailhook_transaction *mt;
 	bool moving = ctx->moving;
 
-	if (mbox->module_ctx.super.copy(ctx, src) < 0)
+	if (mbox->module_ctx.super.copy(ctx, src) < 0) {
+		mailhook_quota_copy_failed(ctx, src);
 		return -1;
+	}
 	mt = mailhook_transaction_get(ctx->transaction);
-	T_BEGIN {
-		if (mt != NULL && ctx->dest_mail != NULL &&
-		    mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
-			mailhook_note_save(mt, ctx, ctx->dest_mail, src);
-		if (moving)
-			mailhook_note_leaving(mt, src, "move");
+	if (mt != NULL && ctx->dest_mail != NULL)
+		mailhook_note_saved(mt, ctx, ctx->dest_mail, src, moving);
+	if (moving) T_BEGIN {
+		mailhook_note_leaving(mt, src, "move");
 	} T_END;
 	return 0;
 }
@@ -312,7 +339,10 @@ void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 	if (mt->expunge_cause == NULL) T_BEGIN {
 		mt->expunge_cause = mailhook_expunge_cause(mt, mail);
 	} T_END;
-	seq_range_array_add(expire ? &mt->expired : &mt->expunged, mail->uid);
+	/* Noted for the quota alone, why is enough. */
+	if (mailhook_transaction_wants(mt, MAILHOOK_EXPUNGE_TYPES))
+		seq_range_array_add(expire ? &mt->expired : &mt->expunged,
+				    mail->uid);
 }
 
 static int mailhook_name_cmp(const char *const *a, const char *const *b)
@@ -406,6 +436,22 @@ void mailhook_transaction_flags(struct mailhook_transaction *mt,
 
 /* The end */
 
+static void
+mailhook_transaction_ended(struct mailhook_transaction *mt, struct mailbox *box,
+			   const struct mail_transaction_commit_changes *changes)
+{
+	T_BEGIN {
+		mail_storage_last_error_push(box->storage);
+		if (changes != NULL) {
+			mailhook_transaction_make_id(mt);
+			mailhook_report(mt, box, changes);
+		}
+		mailhook_quota_transaction_ended(mt, box, changes != NULL);
+		mail_storage_last_error_pop(box->storage);
+	} T_END;
+	mailhook_transaction_free(mt);
+}
+
 static int
 mailhook_transaction_commit(struct mailbox_transaction_context *t,
 			    struct mail_transaction_commit_changes *changes_r)
@@ -419,13 +465,9 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
 	if (mt == NULL)
 		return ret;
-	if (ret == 0) T_BEGIN {
-		mailhook_transaction_make_id(mt);
-		mail_storage_last_error_push(box->storage);
-		mailhook_report(mt, box, changes_r);
-		mail_storage_last_error_pop(box->storage);
-	} T_END;
-	mailhook_transaction_free(mt);
+	if (ret < 0)
+		mailhook_quota_commit_failed(mt, box);
+	mailhook_transaction_ended(mt, box, ret < 0 ? NULL : changes_r);
 	return ret;
 }
 
@@ -433,11 +475,12 @@ static void
 mailhook_transaction_rollback(struct mailbox_transaction_context *t)
 {
 	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
-	struct mailhook_mailbox *mbox = mailhook_mailbox_get(t->box);
+	struct mailbox *box = t->box;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
 
 	mbox->module_ctx.super.transaction_rollback(t);
 	if (mt != NULL)
-		mailhook_transaction_free(mt);
+		mailhook_transaction_ended(mt, box, NULL);
 }
 
 void mailhook_transaction_hook(struct mailbox_vfuncs *v)

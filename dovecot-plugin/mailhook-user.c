@@ -5,6 +5,7 @@
  */
 
 #include "lib.h"
+#include "mail-namespace.h"
 #include "mailhook-plugin.h"
 #include "mailhook-compat.h"
 
@@ -72,4 +73,17 @@ struct mailhook_user *mailhook_user_get(struct mail_user *user)
 	if (user->dsyncing || user->autocreated)
 		return NULL;
 	return MAILHOOK_USER_CONTEXT(user);
+}
+
+void mailhook_namespaces_created(struct mail_namespace *namespaces)
+{
+	struct mail_user *user = namespaces->user;
+
+	/* Deliveries tell with their save, doveadm only what it changes. */
+	if (mailhook_user_get(user) == NULL || user->session_restored ||
+	    user->service == NULL ||
+	    (strcmp(user->service, "imap") != 0 &&
+	     strcmp(user->service, "pop3") != 0))
+		return;
+	mailhook_quota_session_begins(user);
 }

@@ -63,6 +63,8 @@
 	X(DISK_QUOTA, "diskQuota", NUMBER) \
 	X(DISK_USED, "diskUsed", NUMBER) \
 	X(MAX_MESSAGES, "maxMessages", NUMBER) \
+	X(QUOTA_ROOT, "vnd.mailhook.quotaRoot", STRING) \
+	X(QUOTA_RESOURCE, "vnd.mailhook.quotaResource", STRING) \
 	X(TAGS, "tags", STRING) \
 	X(SESSION, "vnd.mailhook.session", STRING) \
 	X(MAILBOX, "vnd.mailhook.mailbox", STRING) \

@@ -1,0 +1,861 @@
+/*
+ * Quotas: QuotaExceed, and the figures (facts) from which the daemon derives
+ * QuotaWithin and QuotaChange.
+ *
+ * Our hooks lie outside the quota plugin's, so they see what it refused. It
+ * is reached by dlsym() only: without it nothing here does anything, but for
+ * a file system that is out of quota. Invariants: the roots are asked only
+ * for somebody who wants the answer, and only where the quota plugin asks
+ * them itself, never while a message is being saved or a mailbox synced; the
+ * client's error is the one it would get without us.
+ *
+ * Asking is not free: the count backend sums up all mailboxes in the mailbox
+ * list's index, as it does itself once for every save. So: one look after a
+ * commit that saved, one after a sync that expunged, one as a session begins.
+ */
+
+#include "lib.h"
+#include "array.h"
+#include "mail-namespace.h"
+#include "mailbox-list-private.h"
+#pragma GCC diagnostic push
+/* Old-style declarations of Dovecot's. */
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#include "istream.h"
+#include "imap-common.h"
+#include "imap-commands.h"
+#pragma GCC diagnostic pop
+#include "mailhook-plugin.h"
+#include "mailhook-compat.h"
+
+#include <dlfcn.h>
+
+/* Dovecot 2.4 says UINT_MAX, or a percentage of it, for an unlimited number
+   of messages. No mailbox user has that many. */
+#define MAILHOOK_MESSAGES_UNLIMITED 1000000000
+
+/* RFC 9208's names, for what ran out. */
+#define MAILHOOK_STORAGE "STORAGE"
+#define MAILHOOK_MESSAGE "MESSAGE"
+#define MAILHOOK_MAILBOX "MAILBOX"
+
+static struct {
+	bool hooked; /* into IMAP's commands */
+	bool looked_up;
+	struct quota_root_iter *(*iter_box)(struct mailbox *box);
+	struct quota_root_iter *(*iter_user)(struct mail_user *user);
+	struct quota_root *(*iter_next)(struct quota_root_iter *iter);
+	void (*iter_deinit)(struct quota_root_iter **iter);
+	const char *(*get_name)(struct quota_root *root);
+	bool (*is_hidden)(struct quota_root *root);
+	void (*get_resource)(void);
+	const void *settings;
+} mailhook_quota;
+
+struct mailhook_figures {
+	const char *root;
+	struct mailhook_amount octets, messages;
+};
+
+/* What was not done, or not quite. */
+struct mailhook_refusal {
+	uint64_t octets, messages; /* what it would have added */
+	const char *cause;
+};
+
+/* The quota plugin's functions */
+
+static void *mailhook_symbol(const char *name)
+{
+	return dlsym(RTLD_DEFAULT, name);
+}
+
+/* Whether the quota plugin is loaded in this process. */
+static bool mailhook_quota_loaded(void)
+{
+	/* Once: plugins are loaded before the first user is created. */
+	if (!mailhook_quota.looked_up) {
+		mailhook_quota.looked_up = TRUE;
+		*(void **)&mailhook_quota.iter_box =
+			mailhook_symbol("quota_root_iter_init");
+		*(void **)&mailhook_quota.iter_user =
+			mailhook_symbol("quota_root_iter_init_user");
+		*(void **)&mailhook_quota.iter_next =
+			mailhook_symbol("quota_root_iter_next");
+		*(void **)&mailhook_quota.iter_deinit =
+			mailhook_symbol("quota_root_iter_deinit");
+		*(void **)&mailhook_quota.get_name =
+			mailhook_symbol("quota_root_get_name");
+		*(void **)&mailhook_quota.is_hidden =
+			mailhook_symbol("quota_root_is_hidden");
+		*(void **)&mailhook_quota.get_resource =
+			mailhook_symbol("quota_get_resource");
+		mailhook_quota.settings =
+			mailhook_symbol("quota_setting_parser_info");
+	}
+	return mailhook_quota.iter_box != NULL &&
+		mailhook_quota.iter_user != NULL &&
+		mailhook_quota.iter_next != NULL &&
+		mailhook_quota.iter_deinit != NULL &&
+		mailhook_quota.get_name != NULL &&
+		mailhook_quota.is_hidden != NULL &&
+		mailhook_quota.get_resource != NULL;
+}
+
+static bool mailhook_quota_look(struct quota_root *root, struct mailbox *box,
+				struct mailhook_figures *figures_r)
+{
+	i_zero(figures_r);
+	figures_r->root = mailhook_quota.get_name(root);
+	if (mailhook_quota_resource(mailhook_quota.get_resource, root, box,
+				    QUOTA_NAME_STORAGE_BYTES,
+				    &figures_r->octets.used,
+				    &figures_r->octets.limit) < 0 ||
+	    mailhook_quota_resource(mailhook_quota.get_resource, root, box,
+				    QUOTA_NAME_MESSAGES,
+				    &figures_r->messages.used,
+				    &figures_r->messages.limit) < 0)
+		return FALSE;
+	if (figures_r->octets.limit > INT64_MAX)
+		figures_r->octets.limit = 0;
+	if (figures_r->messages.limit >= MAILHOOK_MESSAGES_UNLIMITED)
+		figures_r->messages.limit = 0;
+	return TRUE;
+}
+
+/* Events and facts */
+
+static bool mailhook_quota_wants(struct mail_user *user, const char *lane,
+				 enum mse_event_type type)
+{
+	struct mailhook_user *muser = mailhook_user_get(user);
+	const struct mse_interest *interest;
+	struct mse_event_route route;
+
+	if (muser == NULL)
+		return FALSE;
+	interest = mse_appender_interest(muser->appender);
+	i_zero(&route);
+	route.type = type;
+	route.owner = lane;
+	return mse_interest_wants(interest, &route);
+}
+
+/* As IMAP's QUOTA answer rounds them (RFC 5423: 1024 octets). */
+static uint64_t mailhook_kibibytes(uint64_t octets)
+{
+	return octets / 1024 + (octets % 1024 != 0 ? 1 : 0);
+}
+
+static void mailhook_event_set_figures(struct mse_event *event,
+				       const struct mailhook_figures *figures)
+{
+	if (figures->octets.limit > 0) {
+		mse_event_set_number(event, MSE_PARAM_DISK_QUOTA,
+			mailhook_kibibytes(figures->octets.limit));
+		mse_event_set_number(event, MSE_PARAM_DISK_USED,
+			mailhook_kibibytes(figures->octets.used));
+	}
+	if (figures->messages.limit > 0) {
+		mse_event_set_number(event, MSE_PARAM_MAX_MESSAGES,
+				     figures->messages.limit);
+		mse_event_set_number(event, MSE_PARAM_MESSAGES,
+				     figures->messages.used);
+	}
+	if (figures->root != NULL && *figures->root != '\0')
+		mse_event_set_string(event, MSE_PARAM_QUOTA_ROOT,
+				     figures->root);
+}
+
+/* Whose quota it is, without the mailbox. */
+static void mailhook_quota_place(struct mailhook_place *place_r,
+				 struct mail_user *user,
+				 struct mail_user *owner)
+{
+	i_zero(place_r);
+	place_r->user = user;
+	place_r->lane = place_r->url_user = owner->username;
+	if (strcmp(owner->username, user->username) != 0)
+		place_r->owner = owner->username;
+}
+
+static void mailhook_quota_place_box(struct mailhook_place *place_r,
+				     struct mailbox *box)
+{
+	mailhook_place_init(place_r, box);
+	place_r->mailbox = NULL;
+}
+
+static bool mailhook_amount_equals(const struct mailhook_amount *a,
+				   const struct mailhook_amount *b)
+{
+	return a->used == b->used && a->limit == b->limit;
+}
+
+/* FALSE if this session has told just that already. */
+static bool mailhook_quota_is_news(struct mailhook_user *muser,
+				   const struct mailhook_place *place,
+				   const struct mailhook_figures *figures)
+{
+	struct mailhook_told *told;
+
+	for (told = muser->quota.told; told != NULL; told = told->next) {
+		if (strcmp(told->root, figures->root) == 0 &&
+		    strcmp(told->lane, place->lane) == 0)
+			break;
+	}
+	if (told == NULL) {
+		told = p_new(place->user->pool, struct mailhook_told, 1);
+		told->root = p_strdup(place->user->pool, figures->root);
+		told->lane = p_strdup(place->user->pool, place->lane);
+		told->next = muser->quota.told;
+		muser->quota.told = told;
+	} else if (mailhook_amount_equals(&told->octets, &figures->octets) &&
+		   mailhook_amount_equals(&told->messages,
+					  &figures->messages)) {
+		return FALSE;
+	}
+	told->octets = figures->octets;
+	told->messages = figures->messages;
+	return TRUE;
+}
+
+static void mailhook_quota_fact(struct mailhook_user *muser,
+				struct mailhook_batch *batch,
+				const struct mailhook_place *place,
+				const struct mailhook_figures *figures,
+				const char *cause)
+{
+	struct mse_event event;
+
+	if (!mailhook_quota_is_news(muser, place, figures))
+		return;
+	mailhook_event_init(&event, MSE_EVENT_FACT_QUOTA, place,
+			    mailhook_now());
+	mse_event_set_string(&event, MSE_PARAM_URI,
+			     mailhook_place_url(place, 0));
+	mse_event_set_string(&event, MSE_PARAM_CAUSE, cause);
+	mailhook_event_set_figures(&event, figures);
+	mailhook_batch_add(batch, &event);
+}
+
+/* Tells how each of these roots stands, as far as it is news. */
+static void mailhook_quota_tell(struct quota_root_iter *iter,
+				const struct mailhook_place *place,
+				const char *cause)
+{
+	struct mailhook_user *muser = mailhook_user_get(place->user);
+	struct mailhook_figures figures;
+	struct mailhook_batch batch;
+	struct quota_root *root;
+
+	mailhook_batch_init(&batch, place->user);
+	while ((root = mailhook_quota.iter_next(iter)) != NULL) T_BEGIN {
+		if (!mailhook_quota.is_hidden(root) &&
+		    mailhook_quota_look(root, NULL, &figures))
+			mailhook_quota_fact(muser, &batch, place, &figures,
+					    cause);
+	} T_END;
+	mailhook_batch_send(&batch);
+}
+
+static void mailhook_quota_tell_box(struct mailbox *box, const char *cause)
+{
+	struct mailhook_place place;
+	struct quota_root_iter *iter;
+
+	mailhook_quota_place_box(&place, box);
+	if (!mailhook_quota_loaded() ||
+	    !mailhook_quota_wants(place.user, place.lane,
+				  MSE_EVENT_FACT_QUOTA))
+		return;
+	mail_storage_last_error_push(box->storage);
+	iter = mailhook_quota.iter_box(box);
+	T_BEGIN {
+		mailhook_quota_tell(iter, &place, cause);
+	} T_END;
+	mailhook_quota.iter_deinit(&iter);
+	mail_storage_last_error_pop(box->storage);
+}
+
+static void mailhook_quota_tell_user(struct mail_user *user,
+				     struct mail_user *owner,
+				     const char *cause)
+{
+	struct mailhook_place place;
+	struct quota_root_iter *iter;
+
+	mailhook_quota_place(&place, user, owner);
+	if (!mailhook_quota_loaded() ||
+	    !mailhook_quota_wants(user, place.lane, MSE_EVENT_FACT_QUOTA))
+		return;
+	iter = mailhook_quota.iter_user(owner);
+	T_BEGIN {
+		mailhook_quota_tell(iter, &place, cause);
+	} T_END;
+	mailhook_quota.iter_deinit(&iter);
+}
+
+void mailhook_quota_session_begins(struct mail_user *user)
+{
+	mailhook_quota_tell_user(user, user, "login");
+}
+
+/* Limits are the same all through a session: a delivery, or a session that
+   has not told them yet, tells them with its first save. */
+static bool mailhook_quota_has_told(struct mail_user *user)
+{
+	struct mailhook_user *muser = mailhook_user_get(user);
+
+	return muser == NULL || muser->quota.told != NULL;
+}
+
+/* What ran out */
+
+/* The room that is left is compared with what was to be added. slack: the
+   size is known roughly only (line ends, a size told by nobody). */
+static bool mailhook_amount_is_short(const struct mailhook_amount *amount,
+				     uint64_t added, bool slack)
+{
+	if (amount->limit == 0)
+		return FALSE;
+	if (amount->used >= amount->limit)
+		return TRUE;
+	if (slack)
+		added += added / 16 + amount->limit / 16;
+	return added > amount->limit - amount->used;
+}
+
+/* NULL: this root has room for it. */
+static const char *
+mailhook_figures_short_of(const struct mailhook_figures *figures,
+			  const struct mailhook_refusal *refusal, bool slack)
+{
+	bool octets, messages;
+
+	octets = mailhook_amount_is_short(&figures->octets, refusal->octets,
+					  slack);
+	messages = mailhook_amount_is_short(&figures->messages,
+					    refusal->messages, FALSE);
+	if (octets && messages)
+		return MAILHOOK_STORAGE" "MAILHOOK_MESSAGE;
+	return octets ? MAILHOOK_STORAGE :
+		messages ? MAILHOOK_MESSAGE : NULL;
+}
+
+struct mailhook_blame {
+	bool found;
+	struct mailhook_figures figures; /* the root's own, as IMAP has them */
+	const char *resource;            /* NULL: none is short */
+};
+
+/* The first root that explains the refusal; else the first limited one. */
+static void mailhook_quota_blame(struct mailbox *box,
+				 const struct mailhook_refusal *refusal,
+				 bool slack, struct mailhook_blame *blame_r)
+{
+	struct mailhook_figures here, whole;
+	struct quota_root_iter *iter = mailhook_quota.iter_box(box);
+	struct quota_root *root;
+
+	i_zero(blame_r);
+	while (blame_r->resource == NULL &&
+	       (root = mailhook_quota.iter_next(iter)) != NULL) {
+		/* A rule for this mailbox may decide; what is reported is
+		   the root's limit, which everyone else reports too. */
+		if (mailhook_quota.is_hidden(root) ||
+		    !mailhook_quota_look(root, box, &here) ||
+		    !mailhook_quota_look(root, NULL, &whole))
+			continue;
+		blame_r->resource = mailhook_figures_short_of(&here, refusal,
+							      slack);
+		if (blame_r->resource == NULL &&
+		    (blame_r->found || (whole.octets.limit == 0 &&
+					whole.messages.limit == 0)))
+			continue;
+		blame_r->found = TRUE;
+		blame_r->figures = whole;
+	}
+	mailhook_quota.iter_deinit(&iter);
+}
+
+/* Dovecot 2.4 can limit the messages of one mailbox, whatever its root. */
+static bool mailhook_quota_blame_box(struct mailbox *box,
+				     const struct mailhook_refusal *refusal,
+				     struct mailhook_blame *blame_r)
+{
+	struct mailhook_figures figures;
+	struct mailbox_status status;
+
+	i_zero(&figures);
+	figures.messages.limit =
+		mailhook_quota_mailbox_messages(mailhook_quota.settings, box);
+	if (figures.messages.limit == 0 || !box->opened)
+		return FALSE;
+	mailbox_get_open_status(box, STATUS_MESSAGES, &status);
+	figures.messages.used = status.messages;
+	if (!mailhook_amount_is_short(&figures.messages, refusal->messages,
+				      FALSE))
+		return FALSE;
+	blame_r->found = TRUE;
+	blame_r->figures = figures;
+	blame_r->resource = MAILHOOK_MESSAGE;
+	return TRUE;
+}
+
+static void mailhook_quota_find(struct mailbox *box,
+				const struct mailhook_refusal *refusal,
+				struct mailhook_blame *blame_r)
+{
+	i_zero(blame_r);
+	if (!mailhook_quota_loaded())
+		return;
+	mailhook_quota_blame(box, refusal, FALSE, blame_r);
+	if (blame_r->resource != NULL ||
+	    mailhook_quota_blame_box(box, refusal, blame_r))
+		return;
+	mailhook_quota_blame(box, refusal, TRUE, blame_r);
+}
+
+static void mailhook_quota_exceed(const struct mailhook_place *place,
+				  const struct mailhook_blame *blame,
+				  const char *cause)
+{
+	struct mailhook_batch batch;
+	struct mse_event event;
+
+	mailhook_event_init(&event, MSE_EVENT_QUOTA_EXCEED, place,
+			    mailhook_now());
+	mse_event_set_string(&event, MSE_PARAM_URI,
+			     mailhook_place_url(place, 0));
+	if (place->mailbox != NULL)
+		mse_event_set_string(&event, MSE_PARAM_MAILBOX_ID,
+				     mailhook_place_url(place, 0));
+	mse_event_set_string(&event, MSE_PARAM_CAUSE, cause);
+	if (blame->found)
+		mailhook_event_set_figures(&event, &blame->figures);
+	mse_event_set_string(&event, MSE_PARAM_QUOTA_RESOURCE,
+			     blame->resource);
+	mailhook_batch_init(&batch, place->user);
+	mailhook_batch_add(&batch, &event);
+	mailhook_batch_send(&batch);
+}
+
+static void mailhook_quota_place_mailbox(struct mailhook_place *place_r,
+					 struct mailbox *box)
+{
+	mailhook_place_init(place_r, box);
+	if (box->opened && box->view != NULL) {
+		place_r->uidvalidity =
+			mail_index_get_header(box->view)->uid_validity;
+		place_r->guid = mailhook_mailbox_guid(box);
+	}
+}
+
+/* A delivery that is refused is tried again, in INBOX, before it fails. */
+static bool mailhook_quota_is_retried(struct mail_user *user)
+{
+	struct mailhook_user *muser = mailhook_user_get(user);
+	bool before;
+
+	if (muser == NULL || user->service == NULL ||
+	    (strcmp(user->service, "lmtp") != 0 &&
+	     strcmp(user->service, "lda") != 0))
+		return FALSE;
+	/* Each delivery has a mail user of its own. */
+	before = muser->quota.refused;
+	muser->quota.refused = TRUE;
+	return before;
+}
+
+static void mailhook_quota_refused(struct mailbox *box,
+				   const struct mailhook_place *place,
+				   const struct mailhook_refusal *refusal)
+{
+	struct mailhook_blame blame;
+
+	if (mailhook_quota_is_retried(place->user))
+		return;
+	/* The limits may be new to the daemon. */
+	if (!mailhook_quota_has_told(place->user))
+		mailhook_quota_tell_box(box, refusal->cause);
+	mail_storage_last_error_push(box->storage);
+	mailhook_quota_find(box, refusal, &blame);
+	mailhook_quota_exceed(place, &blame, refusal->cause);
+	mail_storage_last_error_pop(box->storage);
+}
+
+static bool mailhook_error_is(struct mailbox *box, enum mail_error wanted)
+{
+	enum mail_error error;
+
+	(void)mailbox_get_last_error(box, &error);
+	return error == wanted;
+}
+
+/* Saving. What is refused is noted, and told once the transaction is over:
+   only then may the roots be asked, and only then is it clear what is left
+   of a MULTIAPPEND. */
+
+static struct mailhook_transaction *
+mailhook_quota_transaction(struct mailbox_transaction_context *t)
+{
+	struct mailhook_transaction *mt = mailhook_transaction_get(t);
+
+	return mt != NULL && mailhook_transaction_wants(mt,
+		MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED)) ? mt : NULL;
+}
+
+static void mailhook_quota_note(struct mailhook_transaction *mt,
+				struct mailbox *box, const char *cause,
+				uint64_t octets)
+{
+	if (mt->quota.refused || !mailhook_error_is(box, MAIL_ERROR_NOQUOTA))
+		return;
+	mt->quota.refused = TRUE;
+	mt->quota.refused_octets = octets;
+	mt->quota.refused_cause = cause;
+}
+
+static int mailhook_save_begin(struct mail_save_context *ctx,
+			       struct istream *input)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_transaction *mt = NULL;
+	uoff_t size;
+	int ret;
+
+	/* Within a copy it is the copy that tells. */
+	if (!ctx->copying_via_save)
+		mt = mailhook_quota_transaction(ctx->transaction);
+	if (mt == NULL)
+		return mbox->module_ctx.super.save_begin(ctx, input);
+	if (i_stream_get_size(input, TRUE, &size) <= 0)
+		size = 0;
+	mt->quota.save_octets = size;
+	mt->quota.input = input;
+	mt->quota.input_start = input->v_offset;
+	ret = mbox->module_ctx.super.save_begin(ctx, input);
+	if (ret < 0)
+		mailhook_quota_note(mt, box, mailhook_save_cause(ctx), size);
+	return ret;
+}
+
+static int mailhook_save_continue(struct mail_save_context *ctx)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_transaction *mt = NULL;
+	uint64_t read;
+	int ret;
+
+	ret = mbox->module_ctx.super.save_continue(ctx);
+	if (!ctx->copying_via_save)
+		mt = mailhook_transaction_peek(ctx->transaction);
+	if (mt == NULL || mt->quota.input == NULL)
+		return ret;
+	read = mt->quota.input->v_offset - mt->quota.input_start;
+	if (mt->quota.save_octets < read)
+		mt->quota.save_octets = read;
+	if (ret < 0)
+		mailhook_quota_note(mt, box, mailhook_save_cause(ctx),
+				    mt->quota.save_octets);
+	return ret;
+}
+
+void mailhook_quota_save_failed(struct mail_save_context *ctx)
+{
+	struct mailhook_transaction *mt =
+		mailhook_quota_transaction(ctx->transaction);
+
+	if (mt != NULL)
+		mailhook_quota_note(mt, ctx->transaction->box,
+				    mailhook_save_cause(ctx),
+				    mt->quota.save_octets);
+}
+
+void mailhook_quota_copy_failed(struct mail_save_context *ctx,
+				struct mail *src)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct mailhook_transaction *mt =
+		mailhook_quota_transaction(ctx->transaction);
+	uoff_t size = 0;
+
+	if (mt == NULL || mt->quota.refused ||
+	    !mailhook_error_is(box, MAIL_ERROR_NOQUOTA))
+		return;
+	mail_storage_last_error_push(box->storage);
+	if (mail_get_virtual_size(src, &size) < 0)
+		size = 0;
+	mail_storage_last_error_pop(box->storage);
+	mailhook_quota_note(mt, box, mailhook_save_cause(ctx), size);
+}
+
+void mailhook_quota_saved(struct mailhook_transaction *mt,
+			  struct mail_save_context *ctx, struct mail *mail)
+{
+	uoff_t size;
+
+	if (!mailhook_transaction_wants(mt,
+			MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) |
+			MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA)))
+		return;
+	mail_storage_last_error_push(mail->box->storage);
+	if (mail_get_virtual_size(mail, &size) == 0)
+		mt->quota.saved_octets += size;
+	mail_storage_last_error_pop(mail->box->storage);
+	mt->quota.saved++;
+	mt->quota.saved_cause = mailhook_save_cause(ctx);
+}
+
+/* From within the limit to beyond it, by a delivery within the grace or
+   where nothing is enforced. */
+static const char *
+mailhook_quota_crossed(const struct mailhook_figures *figures,
+		       const struct mailhook_quota_notes *notes)
+{
+	bool octets, messages;
+
+	octets = figures->octets.limit > 0 &&
+		figures->octets.used > figures->octets.limit &&
+		figures->octets.used - figures->octets.limit <=
+		notes->saved_octets;
+	messages = figures->messages.limit > 0 &&
+		figures->messages.used > figures->messages.limit &&
+		figures->messages.used - figures->messages.limit <=
+		notes->saved;
+	if (octets && messages)
+		return MAILHOOK_STORAGE" "MAILHOOK_MESSAGE;
+	return octets ? MAILHOOK_STORAGE :
+		messages ? MAILHOOK_MESSAGE : NULL;
+}
+
+static void mailhook_quota_look_for_crossing(struct mailbox *box,
+	const struct mailhook_quota_notes *notes)
+{
+	struct mailhook_blame blame;
+	struct mailhook_place place;
+	struct quota_root_iter *iter;
+	struct quota_root *root;
+
+	iter = mailhook_quota.iter_box(box);
+	while ((root = mailhook_quota.iter_next(iter)) != NULL) T_BEGIN {
+		i_zero(&blame);
+		blame.found = !mailhook_quota.is_hidden(root) &&
+			mailhook_quota_look(root, NULL, &blame.figures);
+		if (blame.found)
+			blame.resource = mailhook_quota_crossed(&blame.figures,
+								notes);
+		if (blame.resource != NULL) {
+			mailhook_quota_place_mailbox(&place, box);
+			mailhook_quota_exceed(&place, &blame,
+					      notes->saved_cause);
+		}
+	} T_END;
+	mailhook_quota.iter_deinit(&iter);
+}
+
+void mailhook_quota_transaction_ended(struct mailhook_transaction *mt,
+				      struct mailbox *box, bool committed)
+{
+	const struct mailhook_quota_notes *notes = &mt->quota;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_refusal refusal;
+	struct mailhook_place place;
+
+	if (committed && mt->expunge_cause != NULL &&
+	    mailhook_transaction_wants(mt, MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA)))
+		mbox->quota_due = mt->expunge_cause;
+	if (notes->refused) {
+		refusal.octets = notes->refused_octets;
+		refusal.messages = 1;
+		if (!committed) {
+			refusal.octets += notes->saved_octets;
+			refusal.messages += notes->saved;
+		}
+		refusal.cause = notes->refused_cause;
+		mailhook_quota_place_mailbox(&place, box);
+		mailhook_quota_refused(box, &place, &refusal);
+		return;
+	}
+	if (!committed || notes->saved == 0 || !mailhook_quota_loaded())
+		return;
+	if (!mailhook_quota_has_told(mt->user))
+		mailhook_quota_tell_box(box, notes->saved_cause);
+	if (mailhook_transaction_wants(mt,
+			MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED)))
+		mailhook_quota_look_for_crossing(box, notes);
+}
+
+void mailhook_quota_commit_failed(struct mailhook_transaction *mt,
+				  struct mailbox *box)
+{
+	if (mailhook_transaction_wants(mt,
+			MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED)))
+		mailhook_quota_note(mt, box, mt->quota.saved_cause, 0);
+}
+
+/* Room that comes back: told when the quota plugin knows it, which is at the
+   end of the sync that really expunges, at the mailbox's close at latest. */
+
+static void mailhook_quota_tell_due(struct mailbox *box)
+{
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	const char *cause = mbox->quota_due;
+
+	if (cause == NULL)
+		return;
+	mbox->quota_due = NULL;
+	/* The quota plugin looks away too. */
+	if ((box->flags & MAILBOX_FLAG_DELETE_UNSAFE) == 0)
+		mailhook_quota_tell_box(box, cause);
+}
+
+static int mailhook_sync_deinit(struct mailbox_sync_context *ctx,
+				struct mailbox_sync_status *status_r)
+{
+	struct mailbox *box = ctx->box;
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	int ret;
+
+	/* ctx is freed in here. */
+	ret = mbox->module_ctx.super.sync_deinit(ctx, status_r);
+	mailhook_quota_tell_due(box);
+	return ret;
+}
+
+static void mailhook_box_close(struct mailbox *box)
+{
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+
+	mbox->module_ctx.super.close(box);
+	mailhook_quota_tell_due(box);
+}
+
+void mailhook_quota_box_deleted(struct mailbox *box)
+{
+	mailhook_quota_tell_box(box, "delete");
+}
+
+/* Other refusals */
+
+static bool mailhook_quota_wants_box(struct mailbox *box)
+{
+	struct mailhook_user *muser = mailhook_user_get(box->storage->user);
+	const struct mse_interest *interest;
+	struct mailhook_place place;
+
+	if (muser == NULL)
+		return FALSE;
+	interest = mse_appender_interest(muser->appender);
+	if ((interest->types & MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED)) == 0)
+		return FALSE;
+	mailhook_place_init(&place, box);
+	return (mailhook_place_wants(interest, &place, NULL) &
+		MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED)) != 0;
+}
+
+/* LMTP's question at RCPT (lmtp_rcpt_check_quota), the only one that asks
+   so. The mailbox is INBOX whatever becomes of the message: not reported. */
+static int mailhook_get_status(struct mailbox *box,
+			       enum mailbox_status_items items,
+			       struct mailbox_status *status_r)
+{
+	static const struct mailhook_refusal refusal = {
+		.octets = 0, .messages = 1, .cause = "delivery"
+	};
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_place place;
+	int ret;
+
+	ret = mbox->module_ctx.super.get_status(box, items, status_r);
+	if (ret < 0 && (items & STATUS_CHECK_OVER_QUOTA) != 0 &&
+	    mailhook_error_is(box, MAIL_ERROR_NOQUOTA)) T_BEGIN {
+		mailhook_quota_place_box(&place, box);
+		if (mailhook_quota_wants(place.user, place.lane,
+					 MSE_EVENT_QUOTA_EXCEED))
+			mailhook_quota_refused(box, &place, &refusal);
+	} T_END;
+	return ret;
+}
+
+/* Dovecot 2.4 can limit the number of mailboxes; nothing else fails so when
+   one is created. Which number it is, nobody says. */
+void mailhook_quota_create_failed(struct mailbox *box)
+{
+	struct mailhook_blame blame;
+	struct mailhook_place place;
+
+	i_zero(&blame);
+	if (mailhook_error_is(box, MAIL_ERROR_LIMIT))
+		blame.resource = MAILHOOK_MAILBOX;
+	else if (!mailhook_error_is(box, MAIL_ERROR_NOQUOTA))
+		return;
+	if (!mailhook_quota_wants_box(box))
+		return;
+	T_BEGIN {
+		mailhook_place_init(&place, box);
+		mailhook_quota_exceed(&place, &blame, "create");
+	} T_END;
+}
+
+/* IMAP SETQUOTA (Dovecot 2.3, for an admin), of his own or another's roots:
+   whose they are, only the command's text tells, so all are looked at. */
+static void mailhook_quota_command_done(struct client_command_context *cmd)
+{
+	struct mail_user *user = cmd->client->user;
+	struct mail_namespace *ns;
+
+	if (cmd->name == NULL || strcasecmp(cmd->name, "SETQUOTA") != 0 ||
+	    user == NULL || mailhook_user_get(user) == NULL)
+		return;
+	mailhook_quota_tell_user(user, user, "setquota");
+	for (ns = user->namespaces; ns != NULL; ns = ns->next) {
+		if (ns->owner != NULL && ns->owner != user)
+			mailhook_quota_tell_user(user, ns->owner, "setquota");
+	}
+}
+
+/* Dovecot calls both, whether there are both or not. */
+static void mailhook_quota_command_begins(struct client_command_context *cmd)
+{
+}
+
+static bool mailhook_quota_command_hook(const char *function)
+{
+	void (*hook)(command_hook_callback_t *pre,
+		     command_hook_callback_t *post);
+
+	*(void **)&hook = mailhook_symbol(function);
+	if (hook == NULL)
+		return FALSE;
+	hook(mailhook_quota_command_begins, mailhook_quota_command_done);
+	return TRUE;
+}
+
+void mailhook_quota_init(void)
+{
+	mailhook_quota.hooked =
+		mailhook_quota_command_hook("command_hook_register");
+}
+
+void mailhook_quota_deinit(void)
+{
+	if (mailhook_quota.hooked)
+		(void)mailhook_quota_command_hook("command_hook_unregister");
+	i_zero(&mailhook_quota);
+}
+
+void mailhook_quota_hook(struct mailbox_vfuncs *v)
+{
+	/* Read-only storages have none. */
+	if (v->save_begin != NULL)
+		v->save_begin = mailhook_save_begin;
+	if (v->save_continue != NULL)
+		v->save_continue = mailhook_save_continue;
+	v->get_status = mailhook_get_status;
+	v->sync_deinit = mailhook_sync_deinit;
+	v->close = mailhook_box_close;
+}
