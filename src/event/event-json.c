@@ -5,6 +5,8 @@
  *   {"id":"…","type":"MessageNew","time":"…","user":"u","owner":"u",
  *    "mailbox":"INBOX","data":{"uri":"imap://…",…}}
  *
+ * The optional parameters stand behind the data (optional.h).
+ *
  * Invariant: control characters are escaped (RS in a name comes out as
  * \u001e), so that RS only ever begins a record.
  */
@@ -89,5 +91,7 @@ void mse_event_write(const struct mse_event *event, struct mse_buf *buf)
 	}
 	mse_buf_append_str(buf, "\"data\":");
 	write_data(event, timestamp, buf);
+	if (event->optionals != NULL)
+		mse_optionals_write(event->optionals, buf);
 	mse_buf_append_str(buf, "}\n");
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "event/optional.h"
 #include "event/uuid.h"
 #include "event/vocabulary.h"
 
@@ -27,6 +28,7 @@ struct mse_event {
 	   end is promised. */
 	const char *instance;
 	unsigned int slot;
+	const struct mse_optionals *optionals; /* NULL: none */
 	uint64_t set;             /* bit 1 << enum mse_param */
 	union {
 		const char *string;
@@ -47,8 +49,8 @@ void mse_event_set_bool(struct mse_event *event, enum mse_param param,
 
 /* Appends one journal record: RS, JSON object, LF (RFC 7464). Members in
    this order: id type time user owner mailbox [oldMailbox] [cause]
-   [slot instance] data.
-   json-c does the escaping. On failure the buffer is marked failed. */
+   [slot instance] data [optional parameters]. On failure the buffer is marked
+   failed. */
 void mse_event_write(const struct mse_event *event, struct mse_buf *buf);
 
 #endif

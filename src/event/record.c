@@ -12,286 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/utf8.h"
-
-#define DEPTH_MAX 32
-
-struct scanner {
-	const char *pos;
-	const char *end;
-	unsigned int depth;
-};
-
-static int scan_value(struct scanner *scanner);
-
-static void skip_space(struct scanner *scanner)
-{
-	while (scanner->pos < scanner->end &&
-	       strchr(" \t\r\n", *scanner->pos) != NULL && *scanner->pos != '\0')
-		scanner->pos++;
-}
-
-static bool take(struct scanner *scanner, char c)
-{
-	if (scanner->pos >= scanner->end || *scanner->pos != c)
-		return false;
-	scanner->pos++;
-	return true;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* The four digits behind \u, or -1. */
-static int hex4(const char *pos, const char *end)
-{
-	int value = 0, i, digit;
-
-	if (end - pos < 4)
-		return -1;
-	for (i = 0; i < 4; i++) {
-		if ((digit = hex_value(pos[i])) < 0)
-			return -1;
-		value = value << 4 | digit;
-	}
-	return value;
-}
-
-/* Behind \u. Half a surrogate pair is no character: a receiver could choke
-   on it for ever. */
-static int scan_code_unit(struct scanner *scanner)
-{
-	int value = hex4(scanner->pos, scanner->end);
-
-	if (value < 0)
-		return -1;
-	scanner->pos += 4;
-	if (value < 0xd800 || value > 0xdfff)
-		return 0;
-	if (value > 0xdbff || scanner->end - scanner->pos < 6 ||
-	    scanner->pos[0] != '\\' || scanner->pos[1] != 'u')
-		return -1;
-	value = hex4(scanner->pos + 2, scanner->end);
-	scanner->pos += 6;
-	return value >= 0xdc00 && value <= 0xdfff ? 0 : -1;
-}
-
-static int scan_escape(struct scanner *scanner)
-{
-	char c = *scanner->pos++;
-
-	if (c == 'u')
-		return scan_code_unit(scanner);
-	return c != '\0' && strchr("\"\\/bfnrt", c) != NULL ? 0 : -1;
-}
-
-static int scan_string(struct scanner *scanner)
-{
-	if (!take(scanner, '"'))
-		return -1;
-	while (scanner->pos < scanner->end) {
-		unsigned char c = (unsigned char)*scanner->pos++;
-
-		if (c == '"')
-			return 0;
-		if (c < 0x20)
-			return -1;
-		if (c == '\\' && (scanner->pos >= scanner->end ||
-				  scan_escape(scanner) < 0))
-			return -1;
-	}
-	return -1;
-}
-
-static int scan_digits(struct scanner *scanner)
-{
-	const char *start = scanner->pos;
-
-	while (scanner->pos < scanner->end && *scanner->pos >= '0' &&
-	       *scanner->pos <= '9')
-		scanner->pos++;
-	return scanner->pos > start ? 0 : -1;
-}
-
-static int scan_number(struct scanner *scanner)
-{
-	take(scanner, '-');
-	if (!take(scanner, '0') && scan_digits(scanner) < 0)
-		return -1;
-	if (take(scanner, '.') && scan_digits(scanner) < 0)
-		return -1;
-	if (take(scanner, 'e') || take(scanner, 'E')) {
-		if (!take(scanner, '+'))
-			take(scanner, '-');
-		return scan_digits(scanner);
-	}
-	return 0;
-}
-
-static int scan_literal(struct scanner *scanner, const char *literal)
-{
-	size_t len = strlen(literal);
-
-	if ((size_t)(scanner->end - scanner->pos) < len ||
-	    memcmp(scanner->pos, literal, len) != 0)
-		return -1;
-	scanner->pos += len;
-	return 0;
-}
-
-/*
- * The inside of an object or array behind its opening bracket; member() is
- * called for each "key": or element and must consume it.
- */
-static int scan_list(struct scanner *scanner, char close,
-		     int (*member)(struct scanner *scanner, void *context),
-		     void *context)
-{
-	if (++scanner->depth > DEPTH_MAX)
-		return -1;
-	skip_space(scanner);
-	if (!take(scanner, close)) {
-		do {
-			skip_space(scanner);
-			if (member(scanner, context) < 0)
-				return -1;
-			skip_space(scanner);
-		} while (take(scanner, ','));
-		if (!take(scanner, close))
-			return -1;
-	}
-	scanner->depth--;
-	return 0;
-}
-
-static int scan_element(struct scanner *scanner, void *context)
-{
-	return scan_value(scanner);
-}
-
-static int scan_pair(struct scanner *scanner, void *context)
-{
-	if (scan_string(scanner) < 0)
-		return -1;
-	skip_space(scanner);
-	if (!take(scanner, ':'))
-		return -1;
-	skip_space(scanner);
-	return scan_value(scanner);
-}
-
-static int scan_value(struct scanner *scanner)
-{
-	if (scanner->pos >= scanner->end)
-		return -1;
-	switch (*scanner->pos) {
-	case '{':
-		scanner->pos++;
-		return scan_list(scanner, '}', scan_pair, NULL);
-	case '[':
-		scanner->pos++;
-		return scan_list(scanner, ']', scan_element, NULL);
-	case '"':
-		return scan_string(scanner);
-	case 't':
-		return scan_literal(scanner, "true");
-	case 'f':
-		return scan_literal(scanner, "false");
-	case 'n':
-		return scan_literal(scanner, "null");
-	default:
-		return scan_number(scanner);
-	}
-}
-
-static void append_utf8(struct mse_buf *buf, unsigned int c)
-{
-	char utf8[4];
-	size_t len;
-
-	if (c == 0 || (c >= 0xd800 && c <= 0xdfff))
-		c = 0xfffd; /* a C string cannot hold it */
-	if (c < 0x80) {
-		utf8[0] = (char)c;
-		len = 1;
-	} else if (c < 0x800) {
-		utf8[0] = (char)(0xc0 | c >> 6);
-		utf8[1] = (char)(0x80 | (c & 0x3f));
-		len = 2;
-	} else if (c < 0x10000) {
-		utf8[0] = (char)(0xe0 | c >> 12);
-		utf8[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		utf8[2] = (char)(0x80 | (c & 0x3f));
-		len = 3;
-	} else {
-		utf8[0] = (char)(0xf0 | c >> 18);
-		utf8[1] = (char)(0x80 | (c >> 12 & 0x3f));
-		utf8[2] = (char)(0x80 | (c >> 6 & 0x3f));
-		utf8[3] = (char)(0x80 | (c & 0x3f));
-		len = 4;
-	}
-	mse_buf_append(buf, utf8, len);
-}
-
-/* pos: behind the backslash of a checked string. Returns what is behind. */
-static const char *decode_escape(const char *pos, const char *end,
-				 struct mse_buf *buf)
-{
-	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
-	const char *name;
-	int high, low;
-
-	if (*pos != 'u') {
-		name = strchr(names, *pos);
-		mse_buf_append_char(buf, name == NULL ? *pos :
-				    values[name - names]);
-		return pos + 1;
-	}
-	high = hex4(pos + 1, end);
-	pos += 5;
-	if (high >= 0xd800 && high < 0xdc00 && end - pos >= 6 &&
-	    pos[0] == '\\' && pos[1] == 'u') {
-		low = hex4(pos + 2, end);
-		if (low >= 0xdc00 && low < 0xe000) {
-			append_utf8(buf, 0x10000u + ((unsigned)high - 0xd800) *
-				    0x400u + ((unsigned)low - 0xdc00));
-			return pos + 6;
-		}
-	}
-	append_utf8(buf, (unsigned int)high);
-	return pos;
-}
-
-/* The string behind its opening quote; span ends with the closing one. */
-static char *decode_string(struct mse_slice span)
-{
-	const char *pos = span.data + 1, *end = span.data + span.len - 1;
-	struct mse_buf buf;
-	char *decoded;
-
-	mse_buf_init(&buf, span.len * 3);
-	while (pos < end) {
-		const char *escape = memchr(pos, '\\', (size_t)(end - pos));
-		const char *stop = escape == NULL ? end : escape;
-
-		mse_buf_append(&buf, pos, (size_t)(stop - pos));
-		pos = escape == NULL ? end :
-			decode_escape(escape + 1, end, &buf);
-	}
-	decoded = mse_buf_take(&buf);
-	mse_buf_clear(&buf);
-	return decoded;
-}
 
 enum member {
 	MEMBER_ID, MEMBER_TYPE, MEMBER_TIME, MEMBER_USER, MEMBER_OWNER,
@@ -304,45 +26,116 @@ static const char *const member_names[MEMBER_COUNT] = {
 	"cause", "slot", "instance", "data"
 };
 
-static enum member find_member(struct mse_slice key)
+/* Where the values stand. */
+struct members {
+	struct mse_slice spans[MEMBER_COUNT];
+	struct mse_record *record;
+};
+
+static bool is_name(const struct mse_slice *key, const char *name)
+{
+	return strlen(name) == key->len &&
+		memcmp(key->data, name, key->len) == 0;
+}
+
+/* The place for a value; NULL: a member we do not know. */
+static struct mse_slice *find_member(struct members *members,
+				     const struct mse_slice *key)
 {
 	unsigned int i;
 
 	for (i = 0; i < MEMBER_COUNT; i++)
-		if (strlen(member_names[i]) + 2 == key.len &&
-		    memcmp(key.data + 1, member_names[i], key.len - 2) == 0)
-			break;
-	return (enum member)i;
+		if (is_name(key, member_names[i]))
+			return &members->spans[i];
+	for (i = 0; i < MSE_OPTIONAL_COUNT; i++)
+		if (is_name(key, mse_optional_name((enum mse_optional)i)))
+			return &members->record->optionals[i];
+	return NULL;
+}
+
+static struct mse_record_content *find_content(struct mse_record *record,
+					       const struct mse_slice *key)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_CONTENT_MEMBER_COUNT; i++)
+		if (is_name(key, mse_content_part_member(
+				(enum mse_content_part)i)))
+			return &record->content[i];
+	return NULL;
+}
+
+/* Digits only. */
+static int read_number(const struct mse_slice *value, uint64_t *number_r)
+{
+	uint64_t number = 0;
+	size_t i;
+
+	if (value->len > 19)
+		return -1;
+	for (i = 0; i < value->len; i++) {
+		if (value->data[i] < '0' || value->data[i] > '9')
+			return -1;
+		number = number * 10 + (uint64_t)(value->data[i] - '0');
+	}
+	*number_r = number;
+	return 0;
+}
+
+static int scan_content_member(struct mse_json_scan *scan, void *context)
+{
+	struct mse_record_content *content = context;
+	struct mse_slice key, value;
+
+	if (mse_json_scan_key(scan, &key) < 0 ||
+	    mse_json_scan_value(scan, &value) < 0)
+		return -1;
+	if (is_name(&key, "octets"))
+		return read_number(&value, &content->octets);
+	if (is_name(&key, "encoding"))
+		content->encoding = value;
+	else if (is_name(&key, "text"))
+		content->text = value;
+	else if (is_name(&key, "suppressed"))
+		content->suppressed = value;
+	return 0;
+}
+
+/* Either the text or why it is not there. */
+static int scan_content(struct mse_json_scan *scan,
+			struct mse_record_content *content)
+{
+	if (content->present ||
+	    mse_json_scan_object(scan, scan_content_member, content) < 0 ||
+	    (content->text.data == NULL) == (content->suppressed.data == NULL))
+		return -1;
+	content->present = true;
+	return 0;
 }
 
 /* Notes the value of each member we know; the same one twice is refused, or
    two readers could disagree about the record. */
-static int scan_member(struct scanner *scanner, void *context)
+static int scan_member(struct mse_json_scan *scan, void *context)
 {
-	struct mse_slice *spans = context, key, value;
-	enum member member;
+	struct members *members = context;
+	struct mse_record_content *content;
+	struct mse_slice key, value, *span;
 
-	key.data = scanner->pos;
-	if (scan_string(scanner) < 0)
-		return -1;
-	key.len = (size_t)(scanner->pos - key.data);
 	/* "\u0069d" is "id" to another reader. No name of ours needs that. */
-	if (memchr(key.data, '\\', key.len) != NULL)
+	if (mse_json_scan_key(scan, &key) < 0 ||
+	    memchr(key.data, '\\', key.len) != NULL)
 		return -1;
-	skip_space(scanner);
-	if (!take(scanner, ':'))
+	content = find_content(members->record, &key);
+	if (content != NULL)
+		return scan_content(scan, content);
+	if (mse_json_scan_value(scan, &value) < 0)
 		return -1;
-	skip_space(scanner);
-	value.data = scanner->pos;
-	if (scan_value(scanner) < 0)
-		return -1;
-	value.len = (size_t)(scanner->pos - value.data);
-	member = find_member(key);
-	if (member == MEMBER_COUNT)
+	span = find_member(members, &key);
+	if (span == NULL)
 		return 0;
-	if (spans[member].data != NULL)
+	if (span->data != NULL)
 		return -1;
-	spans[member] = value;
+	*span = value;
 	return 0;
 }
 
@@ -352,7 +145,7 @@ static int decode_member(const struct mse_slice *span, char **value_r)
 		return 0;
 	if (span->data[0] != '"')
 		return -1;
-	*value_r = decode_string(*span);
+	*value_r = mse_json_scan_decode(span);
 	return *value_r == NULL ? -1 : 0;
 }
 
@@ -376,19 +169,14 @@ static int decode_presence(const struct mse_slice *slot,
 			   const struct mse_slice *instance,
 			   struct mse_record *record)
 {
-	unsigned int number = 0;
-	size_t i;
+	uint64_t number;
 
 	if (slot->data == NULL && instance->data == NULL)
 		return 0;
-	if (slot->data == NULL || instance->data == NULL || slot->len > 9)
+	if (slot->data == NULL || instance->data == NULL || slot->len > 9 ||
+	    read_number(slot, &number) < 0)
 		return -1;
-	for (i = 0; i < slot->len; i++) {
-		if (slot->data[i] < '0' || slot->data[i] > '9')
-			return -1;
-		number = number * 10 + (unsigned int)(slot->data[i] - '0');
-	}
-	record->slot = number;
+	record->slot = (unsigned int)number;
 	return decode_uuid(instance, record->instance);
 }
 
@@ -422,26 +210,27 @@ static int decode(const struct mse_slice *spans, struct mse_record *record)
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 		     struct mse_error *error_r)
 {
-	struct mse_slice spans[MEMBER_COUNT] = { { NULL, 0 } };
-	struct scanner scanner = { text, text + len, 0 };
+	struct members members = { .record = record_r };
+	struct mse_json_scan scan = { text, text + len, 0 };
+	const char *wrong = NULL;
 
 	memset(record_r, 0, sizeof(*record_r));
 	if (len > MSE_RECORD_MAX)
 		return mse_error_set(error_r, "a record of %zu octets is "
 				     "longer than any of ours", len);
-	skip_space(&scanner);
-	if (!mse_utf8_is_valid(text, len) || !take(&scanner, '{') ||
-	    scan_list(&scanner, '}', scan_member, spans) < 0)
-		return mse_error_set(error_r,
-				     "not a well-formed JSON object");
-	skip_space(&scanner);
-	if (scanner.pos != scanner.end)
-		return mse_error_set(error_r,
-				     "something follows the JSON object");
-	if (decode(spans, record_r) < 0) {
+	mse_json_scan_space(&scan);
+	if (!mse_utf8_is_valid(text, len) ||
+	    mse_json_scan_object(&scan, scan_member, &members) < 0)
+		wrong = "not a well-formed JSON object";
+	mse_json_scan_space(&scan);
+	if (wrong == NULL && scan.pos != scan.end)
+		wrong = "something follows the JSON object";
+	if (wrong == NULL && decode(members.spans, record_r) < 0)
+		wrong = "a record needs id (a UUID), type, time (RFC 3339) "
+			"and data";
+	if (wrong != NULL) {
 		mse_record_clear(record_r);
-		return mse_error_set(error_r, "a record needs id (a UUID), "
-				     "type, time (RFC 3339) and data");
+		return mse_error_set(error_r, "%s", wrong);
 	}
 	record_r->bytes.data = text;
 	record_r->bytes.len = len;

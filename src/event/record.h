@@ -1,10 +1,12 @@
 #ifndef MSE_EVENT_RECORD_H
 #define MSE_EVENT_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "event/json-scan.h"
 #include "event/subscription.h"
 #include "event/uuid.h"
 #include "event/vocabulary.h"
@@ -13,10 +15,13 @@
 /* A longer record is foreign. */
 #define MSE_RECORD_MAX (24 * 1024 * 1024)
 
-/* Borrowed bytes. */
-struct mse_slice {
-	const char *data;
-	size_t len;
+/* The message, its headers or its body as a record has them. */
+struct mse_record_content {
+	bool present;             /* somebody wanted it when it happened */
+	uint64_t octets;          /* of all of it, before any encoding */
+	struct mse_slice text;       /* JSON string; data NULL: left out, and */
+	struct mse_slice suppressed; /* why, a JSON string */
+	struct mse_slice encoding;   /* JSON string; data NULL: as it is */
 };
 
 /*
@@ -38,6 +43,10 @@ struct mse_record {
 	char instance[MSE_UUID_SIZE]; /* "" if absent; then slot is 0 */
 	unsigned int slot;
 	struct mse_slice data;    /* the JSON object, braces included */
+	/* Their JSON values; data NULL: not recorded. MESSAGE_CONTENT is in
+	   `content` instead. */
+	struct mse_slice optionals[MSE_OPTIONAL_COUNT];
+	struct mse_record_content content[MSE_CONTENT_MEMBER_COUNT];
 	struct mse_slice bytes;   /* the JSON text, without RS and LF */
 };
 

@@ -1,6 +1,6 @@
 /*
- * Whether an endpoint wants an event. Pure; used by mail processes through
- * the interest, and by deliver/ for each endpoint.
+ * Whether an endpoint wants an event, and what of it. Pure; used by mail
+ * processes through the interest, and by deliver/ for each endpoint.
  */
 #include "event/subscription.h"
 
@@ -25,4 +25,16 @@ bool mse_subscription_matches(const struct mse_subscription *subscription,
 	       mse_patterns_match(subscription->users,
 				  route->owner == NULL ? "" : route->owner) &&
 	       mailbox_matches(subscription->mailboxes, route);
+}
+
+void mse_wanted_add(struct mse_wanted *wanted,
+		    const struct mse_subscription *subscription)
+{
+	uint64_t *limit = &wanted->content_limit[subscription->content_part];
+
+	wanted->optionals |= subscription->optionals;
+	if ((subscription->optionals &
+	     MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT)) != 0 &&
+	    subscription->content_limit > *limit)
+		*limit = subscription->content_limit;
 }

@@ -25,6 +25,19 @@ static const struct {
 #undef X
 };
 
+/* A name and what it is called elsewhere. */
+struct pair {
+	const char *name, *other;
+};
+
+#define X(symbol, name, other) { name, other },
+static const struct pair optionals[MSE_OPTIONAL_COUNT] = { MSE_OPTIONALS(X) };
+static const struct pair parts[MSE_CONTENT_PART_COUNT] = {
+	MSE_CONTENT_PARTS(X)
+};
+static const struct pair headers[MSE_HEADER_COUNT] = { MSE_HEADERS(X) };
+#undef X
+
 static const char *const groups[MSE_GROUP_COUNT] = {
 	[MSE_GROUP_MESSAGE] = "message",
 	[MSE_GROUP_FLAGS] = "flags",
@@ -89,4 +102,56 @@ const char *mse_param_name(enum mse_param param)
 enum mse_param_kind mse_param_kind(enum mse_param param)
 {
 	return params[param].kind;
+}
+
+/* count if there is none. */
+static unsigned int find_pair(const struct pair *pairs, unsigned int count,
+			      const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (strcmp(pairs[i].name, name) == 0)
+			break;
+	return i;
+}
+
+const char *mse_optional_name(enum mse_optional optional)
+{
+	return optionals[optional].name;
+}
+
+const char *mse_optional_member(enum mse_optional optional)
+{
+	return optionals[optional].other;
+}
+
+enum mse_optional mse_optional_find(const char *name)
+{
+	return find_pair(optionals, MSE_OPTIONAL_COUNT, name);
+}
+
+const char *mse_content_part_name(enum mse_content_part part)
+{
+	return parts[part].name;
+}
+
+const char *mse_content_part_member(enum mse_content_part part)
+{
+	return parts[part].other;
+}
+
+enum mse_content_part mse_content_part_find(const char *name)
+{
+	return find_pair(parts, MSE_CONTENT_PART_COUNT, name);
+}
+
+const char *mse_header_name(enum mse_header header)
+{
+	return headers[header].name;
+}
+
+const char *mse_header_field(enum mse_header header)
+{
+	return headers[header].other;
 }

@@ -7,7 +7,7 @@
 /*
  * RFC 5423's names, once. Everything else (enums, the configuration's event
  * names and groups, record and webhook members, documentation checks) comes
- * from these two lists.
+ * from these lists.
  */
 
 /* X(symbol, wire name, group) */
@@ -85,6 +85,46 @@
 	X(REASON, "vnd.mailhook.reason", STRING) \
 	X(SEQUENCES, "vnd.mailhook.sequences", STRING)
 
+/* X(symbol, name, member): what an endpoint gets only if it asks. `name` in
+   mailhook.conf, the interest and beside a record's data; `member` in the data
+   of a webhook. */
+#define MSE_OPTIONALS(X) \
+	X(ENVELOPE, "envelope", "envelope") \
+	X(BODY_STRUCTURE, "bodyStructure", "bodyStructure") \
+	X(MESSAGE_CONTENT, "messageContent", "messageContent") \
+	X(HEADERS, "headers", "vnd.mailhook.headers") \
+	X(UNSEEN, "unseen", "vnd.mailhook.unseen")
+
+/* What may stand beside messageContent: */
+#define MSE_CONTENT_ENCODING "vnd.mailhook.contentEncoding"
+/* instead of it, why it does not. */
+#define MSE_CONTENT_SUPPRESSED "vnd.mailhook.contentSuppressed"
+/* Larger than the endpoint's content_limit, */
+#define MSE_SUPPRESSED_LIMIT "limit"
+/* its transaction had more content than is kept of one, */
+#define MSE_SUPPRESSED_TRANSACTION "transaction"
+/* the message could not be read again, */
+#define MSE_SUPPRESSED_UNREADABLE "unreadable"
+/* when it happened nobody had asked for it. */
+#define MSE_SUPPRESSED_UNRECORDED "unrecorded"
+
+/* X(symbol, name, member): the choices of content_part, and the member of a
+   record that has it. The last one is made of the first two. */
+#define MSE_CONTENT_PARTS(X) \
+	X(MESSAGE, "message", "messageContent") \
+	X(HEADERS, "headers", "messageContent.headers") \
+	X(BODY, "body", "messageContent.body") \
+	X(HEADERSBODY, "headersbody", NULL)
+
+/* X(symbol, name, field): members of vnd.mailhook.headers, and the header
+   field of RFC 5322 that each one is. */
+#define MSE_HEADERS(X) \
+	X(FROM, "from", "From") \
+	X(TO, "to", "To") \
+	X(SUBJECT, "subject", "Subject") \
+	X(DATE, "date", "Date") \
+	X(MESSAGE_ID, "messageId", "Message-ID")
+
 enum mse_event_type {
 #define X(symbol, name, group) MSE_EVENT_##symbol,
 	MSE_EVENT_TYPES(X)
@@ -118,6 +158,36 @@ enum mse_param {
 
 enum mse_param_kind { MSE_KIND_STRING, MSE_KIND_NUMBER, MSE_KIND_BOOL };
 
+enum mse_optional {
+#define X(symbol, name, member) MSE_OPTIONAL_##symbol,
+	MSE_OPTIONALS(X)
+#undef X
+	MSE_OPTIONAL_COUNT
+};
+
+enum mse_content_part {
+#define X(symbol, name, member) MSE_CONTENT_##symbol,
+	MSE_CONTENT_PARTS(X)
+#undef X
+	MSE_CONTENT_PART_COUNT,
+	/* Those that have a member of their own. */
+	MSE_CONTENT_MEMBER_COUNT = MSE_CONTENT_HEADERSBODY
+};
+
+enum mse_header {
+#define X(symbol, name, field) MSE_HEADER_##symbol,
+	MSE_HEADERS(X)
+#undef X
+	MSE_HEADER_COUNT
+};
+
+/* No more of a message, or of a part of it, is ever in a record. */
+#define MSE_CONTENT_MAX (1024 * 1024)
+
+/* Sets of optional parameters: bit 1 << enum mse_optional. */
+typedef unsigned int mse_optionals_t;
+#define MSE_OPTIONAL_BIT(optional) ((mse_optionals_t)1 << (optional))
+
 /* Sets of event types: bit 1 << enum mse_event_type. */
 typedef uint32_t mse_event_types_t;
 #define MSE_EVENT_BIT(type) ((mse_event_types_t)1 << (type))
@@ -142,5 +212,18 @@ mse_event_types_t mse_event_types_behind(mse_event_types_t types);
 
 const char *mse_param_name(enum mse_param param);
 enum mse_param_kind mse_param_kind(enum mse_param param);
+
+const char *mse_optional_name(enum mse_optional optional);
+/* Its name in the data of a webhook. */
+const char *mse_optional_member(enum mse_optional optional);
+/* MSE_OPTIONAL_COUNT if there is none of this exact name. */
+enum mse_optional mse_optional_find(const char *name);
+const char *mse_content_part_name(enum mse_content_part part);
+/* NULL for HEADERSBODY. */
+const char *mse_content_part_member(enum mse_content_part part);
+/* MSE_CONTENT_PART_COUNT if there is none of this exact name. */
+enum mse_content_part mse_content_part_find(const char *name);
+const char *mse_header_name(enum mse_header header);
+const char *mse_header_field(enum mse_header header);
 
 #endif

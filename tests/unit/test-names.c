@@ -30,6 +30,32 @@ static void test_names(void **state)
 	assert_int_equal(mse_param_kind(MSE_PARAM_TLS), MSE_KIND_BOOL);
 }
 
+static void test_optional_names(void **state)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_OPTIONAL_COUNT; i++)
+		if (mse_optional_find(mse_optional_name(i)) != i)
+			fail_msg("optional %u", i);
+	assert_int_equal(mse_optional_find("uri"), MSE_OPTIONAL_COUNT);
+	assert_int_equal(mse_optional_find("vnd.mailhook.unseen"),
+			 MSE_OPTIONAL_COUNT);
+	assert_string_equal(mse_optional_member(MSE_OPTIONAL_HEADERS),
+			    "vnd.mailhook.headers");
+	for (i = 0; i < MSE_CONTENT_PART_COUNT; i++) {
+		if (mse_content_part_find(mse_content_part_name(i)) != i ||
+		    (mse_content_part_member(i) == NULL) !=
+		    (i >= MSE_CONTENT_MEMBER_COUNT))
+			fail_msg("part %u", i);
+	}
+	assert_int_equal(mse_content_part_find("header"),
+			 MSE_CONTENT_PART_COUNT);
+	assert_string_equal(mse_header_name(MSE_HEADER_MESSAGE_ID),
+			    "messageId");
+	assert_string_equal(mse_header_field(MSE_HEADER_MESSAGE_ID),
+			    "Message-ID");
+}
+
 static void test_groups(void **state)
 {
 	static const char *const groups[] = { "message", "flags", "quota",
@@ -193,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_optional_names),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_facts),
 		cmocka_unit_test(test_behind),

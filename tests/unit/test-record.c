@@ -122,6 +122,78 @@ static void test_write_limits(void **state)
 	mse_buf_clear(&whole);
 }
 
+/* What stands behind the data, and that it is found again. */
+static void test_optionals(void **state)
+{
+	static const char escapes[] = "\x01\x02\x03\x04\x05";
+	struct mse_optionals optionals = {
+		.set = MSE_OPTIONAL_BIT(MSE_OPTIONAL_COUNT) - 1,
+		.envelope = "MAIL FROM:<>\r\n",
+		.body_structure = "\"text\" \xff",
+		.headers = { [MSE_HEADER_FROM] = "J\xc3\xb6rg <j@x>",
+			     [MSE_HEADER_MESSAGE_ID] = "<1@x>" },
+		.unseen = 7,
+		.content = {
+			[MSE_CONTENT_MESSAGE] = { true, 4, "a\r\nb", NULL },
+			[MSE_CONTENT_HEADERS] = { true, 5000000, NULL,
+				MSE_SUPPRESSED_LIMIT },
+			[MSE_CONTENT_BODY] = { true, 3, "\0\xff", NULL },
+		},
+	};
+	struct mse_event event;
+	struct mse_record record;
+	struct mse_error error;
+	struct mse_buf buf;
+	const char *behind;
+
+	mse_event_init(&event, MSE_EVENT_MESSAGE_NEW, 5);
+	event.optionals = &optionals;
+	write_event(&event, &buf);
+	behind = strstr(buf.data, "}") + 1;
+	assert_string_equal(behind,
+		",\"envelope\":\"MAIL FROM:<>\\r\\n\""
+		",\"bodyStructure\":\"\\\"text\\\" \xef\xbf\xbd\""
+		",\"headers\":{\"from\":\"J\xc3\xb6rg <j@x>\","
+		"\"messageId\":\"<1@x>\"},\"unseen\":7"
+		",\"messageContent\":{\"octets\":4,\"text\":\"a\\r\\nb\"}"
+		",\"messageContent.headers\":{\"octets\":5000000,"
+		"\"suppressed\":\"limit\"}"
+		",\"messageContent.body\":{\"octets\":3,\"encoding\":\"base64\","
+		"\"text\":\"AP8A\"}}\n");
+	assert_int_equal(mse_record_parse(buf.data + 1, buf.len - 2, &record,
+					  &error), 0);
+	assert_int_equal(record.optionals[MSE_OPTIONAL_UNSEEN].len, 1);
+	assert_memory_equal(record.optionals[MSE_OPTIONAL_UNSEEN].data, "7", 1);
+	assert_memory_equal(record.optionals[MSE_OPTIONAL_ENVELOPE].data,
+			    "\"MAIL FROM:<>\\r\\n\"", 18);
+	assert_null(record.optionals[MSE_OPTIONAL_MESSAGE_CONTENT].data);
+	assert_true(record.content[MSE_CONTENT_HEADERS].present);
+	assert_int_equal(record.content[MSE_CONTENT_HEADERS].octets, 5000000);
+	assert_null(record.content[MSE_CONTENT_HEADERS].text.data);
+	assert_memory_equal(
+		record.content[MSE_CONTENT_HEADERS].suppressed.data,
+		"\"limit\"", 7);
+	assert_memory_equal(record.content[MSE_CONTENT_BODY].text.data,
+			    "\"AP8A\"", 6);
+	assert_memory_equal(record.content[MSE_CONTENT_BODY].encoding.data,
+			    "\"base64\"", 8);
+	assert_null(record.content[MSE_CONTENT_MESSAGE].encoding.data);
+	mse_record_clear(&record);
+	mse_buf_clear(&buf);
+
+	/* Nothing is there that is not set; escapes do not blow it up. */
+	optionals.set = MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT);
+	memset(optionals.content, 0, sizeof(optionals.content));
+	optionals.content[MSE_CONTENT_BODY].wanted = true;
+	optionals.content[MSE_CONTENT_BODY].octets = 5;
+	optionals.content[MSE_CONTENT_BODY].text = escapes;
+	write_event(&event, &buf);
+	assert_string_equal(strstr(buf.data, "}") + 1,
+		",\"messageContent.body\":{\"octets\":5,"
+		"\"encoding\":\"base64\",\"text\":\"AQIDBAU=\"}}\n");
+	mse_buf_clear(&buf);
+}
+
 static void test_mailbox_strings(void **state)
 {
 	static const struct {
@@ -176,6 +248,17 @@ static void test_accept_and_refuse(void **state)
 		{ WITH("\"late\":true"), 0 },
 		{ WITH("\"x\":[1,-0,0.5,1e9,-1.5E-3,[],{\"a\":null}]"), 0 },
 		{ WITH("\"x\":1,\"x\":2"), 0 },
+		{ WITH("\"messageContent\":{\"octets\":1,\"text\":\"a\","
+		       "\"new\":[]}"), 0 },
+		{ WITH("\"messageContent\":{\"octets\":1}"), -1 },
+		{ WITH("\"messageContent\":{\"octets\":-1,\"text\":\"a\"}"),
+		  -1 },
+		{ WITH("\"messageContent\":{\"octets\":1,\"text\":\"a\","
+		       "\"suppressed\":\"b\"}"), -1 },
+		{ WITH("\"messageContent\":\"a\""), -1 },
+		{ WITH("\"messageContent\":{\"text\":\"a\"},"
+		       "\"messageContent\":{\"text\":\"a\"}"), -1 },
+		{ WITH("\"unseen\":1,\"unseen\":1"), -1 },
 		{ "", -1 },
 		{ "{}", -1 },
 		{ "[]", -1 },
@@ -342,6 +425,7 @@ int main(void)
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_write_limits),
+		cmocka_unit_test(test_optionals),
 		cmocka_unit_test(test_mailbox_strings),
 		cmocka_unit_test(test_accept_and_refuse),
 		cmocka_unit_test(test_cut),
