@@ -40,6 +40,16 @@ int mse_conf_parse_events(const char *const *items, size_t count,
 			  mse_event_types_t *types_r, size_t *bad_r,
 			  struct mse_error *error_r);
 
+/* Names of optional parameters. *bad_r: the index of the item at fault. */
+int mse_conf_parse_parameters(const char *const *items, size_t count,
+			      mse_optionals_t *optionals_r, size_t *bad_r,
+			      struct mse_error *error_r);
+int mse_conf_parse_content_part(const char *text,
+				enum mse_content_part *part_r,
+				struct mse_error *error_r);
+/* One tag: not empty, valid UTF-8, no comma, no control character. */
+int mse_conf_check_tag(const char *text, struct mse_error *error_r);
+
 /* whsec_ and the base64 of 24..64 octets, or whsk_ and that of an Ed25519
    private key: 32 octets (RFC 8032), or 64, as many libraries keep it, with
    its public key behind it. */

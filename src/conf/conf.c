@@ -29,6 +29,7 @@
 
 #define CONF_FILE_MAX ((size_t)64 * 1024 * 1024)
 #define SECRETS_MAX 16
+#define TAGS_MAX 4096
 #define SECOND ((int64_t)1000)
 #define HOUR (3600 * SECOND)
 #define DAY (24 * HOUR)
@@ -82,10 +83,9 @@ static int fail_memory(void)
 
 /* Keys of this contract that a later version brings. */
 static const char *const later_keys[] = {
-	"metrics", "parameters", "tags", "batch_events", "batch_bytes",
-	"linger", "cert_file", "key_file", "bearer_file", "proxy", "headers",
-	"compress", "content_part", "content_limit", "handshake",
-	"allow_networks", "deny_networks", NULL
+	"metrics", "batch_events", "batch_bytes", "linger", "cert_file",
+	"key_file", "bearer_file", "proxy", "headers", "compress",
+	"handshake", "allow_networks", "deny_networks", NULL
 };
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
@@ -93,8 +93,9 @@ static const char *const global_keys[] = {
 };
 static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
-	"mailboxes", "concurrency", "rate", "timeout", "connect_timeout",
-	"retry_first", "retry_max", "give_up", "ca_file", NULL
+	"mailboxes", "parameters", "content_part", "content_limit", "tags",
+	"concurrency", "rate", "timeout", "connect_timeout", "retry_first",
+	"retry_max", "give_up", "ca_file", NULL
 };
 
 static bool is_one_of(const char *const *names, const char *name)
@@ -137,8 +138,9 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 	} else if (inside) {
 		fail_at(cfg->line, "%s is no key of an endpoint; write one "
 			"of url secret secret_file format order events users "
-			"mailboxes concurrency rate timeout connect_timeout "
-			"retry_first retry_max give_up ca_file", name);
+			"mailboxes parameters content_part content_limit tags "
+			"concurrency rate timeout connect_timeout retry_first "
+			"retry_max give_up ca_file", name);
 	} else {
 		fail_at(cfg->line, "%s is no key; write one of server_name "
 			"retention journal_limit flag_events expire_services, "
@@ -257,7 +259,9 @@ static cfg_t *new_parser(void)
 	cfg_opt_t endpoint_opts[] = {
 		STRING("url"), LIST("secret"), LIST("secret_file"),
 		STRING("format"), STRING("order"), LIST("events"),
-		LIST("users"), LIST("mailboxes"), STRING("concurrency"),
+		LIST("users"), LIST("mailboxes"), LIST("parameters"),
+		STRING("content_part"), STRING("content_limit"),
+		LIST("tags"), STRING("concurrency"),
 		STRING("rate"), STRING("timeout"), STRING("connect_timeout"),
 		STRING("retry_first"), STRING("retry_max"),
 		STRING("give_up"), STRING("ca_file"), CFG_END()
@@ -445,6 +449,104 @@ static int take_patterns(cfg_t *section, const char *name,
 	return *patterns_r == NULL ? fail_memory() : 0;
 }
 
+/* A limit for what nobody asks for is a mistake of the tired. */
+static int check_content_keys(cfg_t *section)
+{
+	static const char *const keys[] = { "content_part", "content_limit" };
+	struct value value;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		if (get_value(section, keys[i], &value) < 0)
+			return -1;
+		if (value.count > 0)
+			return fail_at((int)value.key->lines[0], "%s says "
+				       "something about messageContent, which "
+				       "this endpoint does not get; write "
+				       "\"messageContent\" into its "
+				       "parameters, or remove the line",
+				       keys[i]);
+	}
+	return 0;
+}
+
+static int take_content(cfg_t *section, struct mse_subscription *subscription)
+{
+	struct mse_error error;
+	struct value value;
+
+	subscription->content_part = MSE_CONTENT_MESSAGE;
+	subscription->content_limit = 2048;
+	if ((subscription->optionals &
+	     MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT)) == 0)
+		return check_content_keys(section);
+	if (get_value(section, "content_part", &value) < 0)
+		return -1;
+	if (value.count > 0 &&
+	    mse_conf_parse_content_part(value_text(&value, 0),
+					&subscription->content_part,
+					&error) < 0)
+		return fail_value(&value, 0, &error);
+	if (get_value(section, "content_limit", &value) < 0)
+		return -1;
+	if (value.count > 0 &&
+	    mse_conf_parse_size(value_text(&value, 0), 1, MSE_CONTENT_MAX,
+				&subscription->content_limit, &error) < 0)
+		return fail_value(&value, 0, &error);
+	return 0;
+}
+
+static int take_parameters(cfg_t *section,
+			   struct mse_subscription *subscription)
+{
+	struct mse_error error;
+	struct value value;
+	const char **list;
+	size_t bad = 0;
+	int ret;
+
+	if (get_value(section, "parameters", &value) < 0)
+		return -1;
+	list = value_list(&value);
+	if (list == NULL)
+		return fail_memory();
+	ret = mse_conf_parse_parameters(list, value.count,
+					&subscription->optionals, &bad, &error);
+	free(list);
+	if (ret < 0)
+		return fail_value(&value, (unsigned int)bad, &error);
+	return take_content(section, subscription);
+}
+
+static int take_tags(cfg_t *section, char **tags_r)
+{
+	struct mse_error error;
+	struct mse_buf tags;
+	struct value value;
+	unsigned int i;
+
+	if (get_value(section, "tags", &value) < 0)
+		return -1;
+	if (value.count == 0)
+		return 0;
+	mse_buf_init(&tags, TAGS_MAX);
+	for (i = 0; i < value.count; i++) {
+		if (mse_conf_check_tag(value_text(&value, i), &error) < 0) {
+			mse_buf_clear(&tags);
+			return fail_value(&value, i, &error);
+		}
+		if (i > 0)
+			mse_buf_append_char(&tags, ',');
+		mse_buf_append_str(&tags, value_text(&value, i));
+	}
+	*tags_r = mse_buf_take(&tags);
+	mse_buf_clear(&tags);
+	if (*tags_r != NULL)
+		return 0;
+	return fail_at((int)value.key->lines[0], "tags are too long; write at "
+		       "most %d octets together", TAGS_MAX);
+}
+
 static int add_secret(const struct mse_secret *secret, void *context,
 		      struct mse_error *error_r)
 {
@@ -579,6 +681,8 @@ static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 			  &endpoint->subscription.users) < 0 ||
 	    take_patterns(section, "mailboxes", MSE_PATTERNS_MAILBOX,
 			  &endpoint->subscription.mailboxes) < 0 ||
+	    take_parameters(section, &endpoint->subscription) < 0 ||
+	    take_tags(section, &endpoint->tags) < 0 ||
 	    take_schedule(section, endpoint) < 0 ||
 	    take_checked(section, "ca_file", mse_conf_check_file,
 			 &endpoint->ca_file) < 0)
@@ -764,6 +868,7 @@ static void clear_endpoint(struct mse_conf_endpoint *endpoint)
 	free(endpoint->name);
 	free(endpoint->url);
 	free(endpoint->ca_file);
+	free(endpoint->tags);
 	mse_patterns_free(&endpoint->subscription.users);
 	mse_patterns_free(&endpoint->subscription.mailboxes);
 }

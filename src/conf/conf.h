@@ -41,6 +41,7 @@ struct mse_conf_endpoint {
 	int64_t timeout_ms, connect_timeout_ms;
 	int64_t retry_first_ms, retry_max_ms, give_up_ms;
 	char *ca_file;              /* NULL: the system's */
+	char *tags;                 /* comma-separated; NULL: none */
 };
 
 struct mse_conf {

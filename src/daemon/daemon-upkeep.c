@@ -36,6 +36,8 @@ int mse_daemon_write_interest(struct mse_daemon *daemon,
 	for (i = 0; i < conf->endpoint_count; i++) {
 		interest.subscriptions[i] = conf->endpoints[i].subscription;
 		interest.types |= conf->endpoints[i].subscription.types;
+		interest.optionals |=
+			conf->endpoints[i].subscription.optionals;
 	}
 	interest.flag_events_full = conf->flag_events_full;
 	interest.expire_services = conf->expire_services;

@@ -6,9 +6,10 @@
  *    "time":"…","datacontenttype":"application/json","partitionkey":"OWNER",
  *    "stream":"…","sequence":"00000000000000000042","data":{…}}
  *
- * Invariant: `data` is the record's own bytes, unchanged, and everything else
- * comes from the record and the context alone: the same event with the same
- * number gives the same octets at every attempt.
+ * Invariant: `data` is the record's own bytes, unchanged, and what the
+ * endpoint asked for (data.h); everything else comes from the record and the
+ * context alone: the same event with the same number gives the same octets at
+ * every attempt.
  */
 #include "format/body.h"
 
@@ -17,6 +18,7 @@
 
 #include "event/imap-url.h"
 #include "event/json-string.h"
+#include "format/data.h"
 
 #define TYPE_PREFIX "org.ietf.rfc5423."
 
@@ -78,7 +80,8 @@ static void append_routing(struct mse_buf *body,
 	mse_buf_append_char(body, '"');
 }
 
-static void append_cloudevents(const struct mse_body_context *context,
+static void append_cloudevents(const struct mse_conf_endpoint *endpoint,
+			       const struct mse_body_context *context,
 			       const struct mse_record *record,
 			       struct mse_buf *body)
 {
@@ -93,7 +96,7 @@ static void append_cloudevents(const struct mse_body_context *context,
 	append_member(body, "stream", context->stream);
 	mse_buf_appendf(body, ",\"sequence\":\"%020" PRIu64 "\",\"data\":",
 			context->sequence);
-	mse_buf_append(body, record->data.data, record->data.len);
+	mse_data_append(endpoint, record, body);
 	mse_buf_append_char(body, '}');
 }
 
@@ -103,7 +106,7 @@ int mse_body_write(const struct mse_conf_endpoint *endpoint,
 {
 	switch (endpoint->format) {
 	case MSE_FORMAT_CLOUDEVENTS:
-		append_cloudevents(context, record, body);
+		append_cloudevents(endpoint, context, record, body);
 		break;
 	}
 	return mse_buf_failed(body) ? -1 : 0;

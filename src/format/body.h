@@ -13,8 +13,8 @@ struct mse_body_context {
 	uint64_t sequence;       /* 0: test and replay */
 };
 
-/* One event as the endpoint wants it (design.md §6). The record's data is
-   spliced, not re-encoded. -1 if the buffer's limit or memory ran out. */
+/* One event as the endpoint wants it (design.md §6), its data as data.h has
+   it. -1 if the buffer's limit or memory ran out. */
 int mse_body_write(const struct mse_conf_endpoint *endpoint,
 		   const struct mse_body_context *context,
 		   const struct mse_record *record, struct mse_buf *body);

@@ -3,11 +3,15 @@
  *
  *   {"version":1,"flagEvents":"simple","expireServices":["doveadm"],
  *    "subscriptions":[{"events":["MessageNew",…],
- *                      "users":["*@example.com"],"mailboxes":[]}]}
+ *                      "users":["*@example.com"],"mailboxes":[],
+ *                      "parameters":["envelope","messageContent",…],
+ *                      "contentPart":"message","contentLimit":2048}]}
  *
- * Event names that we do not know are skipped: a newer daemon may want what
- * this plugin cannot make. Everything else that is missing or of the wrong
- * kind makes the document corrupt, and a corrupt interest means all events.
+ * Names that we do not know are skipped: a newer daemon may want what this
+ * plugin cannot make. `parameters` may be missing: an older daemon's; what
+ * describes the content is there if it is among them. Everything else that is
+ * missing or of the wrong kind makes the document corrupt, and a corrupt
+ * interest means all events, without optional parameters.
  */
 #include "journal/interest-json.h"
 
@@ -97,6 +101,62 @@ static int parse_types(struct json_object *object, mse_event_types_t *types_r,
 	return 0;
 }
 
+static int parse_content(struct json_object *object,
+			 struct mse_subscription *subscription,
+			 bool *corrupt_r)
+{
+	struct json_object *part, *limit;
+	int64_t octets;
+
+	part = member(object, "contentPart", json_type_string);
+	limit = member(object, "contentLimit", json_type_int);
+	octets = limit == NULL ? 0 : json_object_get_int64(limit);
+	if (part == NULL || octets < 1) {
+		*corrupt_r = true;
+		return -1;
+	}
+	subscription->content_limit = octets < MSE_CONTENT_MAX ?
+		(uint64_t)octets : MSE_CONTENT_MAX;
+	subscription->content_part =
+		mse_content_part_find(json_object_get_string(part));
+	if (subscription->content_part < MSE_CONTENT_PART_COUNT)
+		return 0;
+	subscription->content_part = MSE_CONTENT_MESSAGE;
+	subscription->optionals &=
+		~MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT);
+	return 0;
+}
+
+static int parse_optionals(struct json_object *object,
+			   struct mse_subscription *subscription,
+			   bool *corrupt_r)
+{
+	enum mse_optional optional;
+	struct json_object *array;
+	const char **list;
+	size_t i;
+
+	if (!json_object_object_get_ex(object, "parameters", &array))
+		return 0;
+	if (!json_object_is_type(array, json_type_array)) {
+		*corrupt_r = true;
+		return -1;
+	}
+	list = strings(array, corrupt_r);
+	if (list == NULL)
+		return -1;
+	for (i = 0; list[i] != NULL; i++) {
+		optional = mse_optional_find(list[i]);
+		if (optional < MSE_OPTIONAL_COUNT)
+			subscription->optionals |= MSE_OPTIONAL_BIT(optional);
+	}
+	free(list);
+	if ((subscription->optionals &
+	     MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT)) == 0)
+		return 0;
+	return parse_content(object, subscription, corrupt_r);
+}
+
 static int parse_subscription(struct json_object *object,
 			      struct mse_subscription *subscription,
 			      bool *corrupt_r)
@@ -113,7 +173,9 @@ static int parse_subscription(struct json_object *object,
 	subscription->mailboxes = parse_patterns(object, "mailboxes",
 						 MSE_PATTERNS_MAILBOX,
 						 corrupt_r);
-	return subscription->mailboxes == NULL ? -1 : 0;
+	if (subscription->mailboxes == NULL)
+		return -1;
+	return parse_optionals(object, subscription, corrupt_r);
 }
 
 static int parse_subscriptions(struct json_object *document,
@@ -139,6 +201,7 @@ static int parse_subscriptions(struct json_object *document,
 				       subscription, corrupt_r) < 0)
 			return -1;
 		interest->types |= subscription->types;
+		interest->optionals |= subscription->optionals;
 	}
 	return 0;
 }
@@ -289,31 +352,60 @@ static int give_patterns(struct json_object *object, const char *name,
 	return give_strings(object, name, list, count);
 }
 
-/* mailboxes NULL: all. */
-static int format_subscription(struct json_object *array,
-			       mse_event_types_t types,
-			       const struct mse_patterns *users,
-			       const struct mse_patterns *mailboxes)
+static int give_types(struct json_object *object, mse_event_types_t types)
 {
-	struct json_object *object = json_object_new_object();
 	const char *names[MSE_EVENT_TYPE_COUNT];
 	size_t type, count = 0;
 
-	if (object == NULL || json_object_array_add(array, object) < 0) {
-		json_object_put(object);
-		return -1;
-	}
 	for (type = 0; type < MSE_EVENT_TYPE_COUNT; type++) {
 		if ((types & (MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS) &
 		     MSE_EVENT_BIT(type)) != 0)
 			names[count++] = mse_event_type_name(
 				(enum mse_event_type)type);
 	}
-	if (give_strings(object, "events", names, count) < 0 ||
-	    give_patterns(object, "users", users) < 0 ||
-	    give_patterns(object, "mailboxes", mailboxes) < 0)
+	return give_strings(object, "events", names, count);
+}
+
+static int give_optionals(struct json_object *object,
+			  const struct mse_subscription *subscription)
+{
+	const char *names[MSE_OPTIONAL_COUNT];
+	size_t i, count = 0;
+
+	if (subscription->optionals == 0)
+		return 0;
+	for (i = 0; i < MSE_OPTIONAL_COUNT; i++) {
+		if ((subscription->optionals & MSE_OPTIONAL_BIT(i)) != 0)
+			names[count++] = mse_optional_name(
+				(enum mse_optional)i);
+	}
+	if (give_strings(object, "parameters", names, count) < 0)
 		return -1;
-	return 0;
+	if ((subscription->optionals &
+	     MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT)) == 0)
+		return 0;
+	if (give(object, "contentPart", json_object_new_string(
+			mse_content_part_name(subscription->content_part))) < 0)
+		return -1;
+	return give(object, "contentLimit", json_object_new_int64(
+			(int64_t)subscription->content_limit));
+}
+
+/* subscription->mailboxes NULL: all. */
+static int format_subscription(struct json_object *array,
+			       const struct mse_subscription *subscription)
+{
+	struct json_object *object = json_object_new_object();
+
+	if (object == NULL || json_object_array_add(array, object) < 0) {
+		json_object_put(object);
+		return -1;
+	}
+	if (give_types(object, subscription->types) < 0 ||
+	    give_patterns(object, "users", subscription->users) < 0 ||
+	    give_patterns(object, "mailboxes", subscription->mailboxes) < 0)
+		return -1;
+	return give_optionals(object, subscription);
 }
 
 /* What an endpoint wants, and what must be known to derive it: for the same
@@ -321,13 +413,14 @@ static int format_subscription(struct json_object *array,
 static int format_wanted(struct json_object *array,
 			 const struct mse_subscription *wanted)
 {
-	mse_event_types_t behind = mse_event_types_behind(wanted->types);
+	struct mse_subscription behind = {
+		.types = mse_event_types_behind(wanted->types),
+		.users = wanted->users
+	};
 
-	if (format_subscription(array, wanted->types, wanted->users,
-				wanted->mailboxes) < 0)
+	if (format_subscription(array, wanted) < 0)
 		return -1;
-	return behind == 0 ? 0 :
-		format_subscription(array, behind, wanted->users, NULL);
+	return behind.types == 0 ? 0 : format_subscription(array, &behind);
 }
 
 static int format_document(struct json_object *document,

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -135,4 +136,21 @@ bool mse_interest_wants(const struct mse_interest *interest,
 			return true;
 	}
 	return false;
+}
+
+void mse_interest_wanted(const struct mse_interest *interest,
+			 const struct mse_event_route *route,
+			 struct mse_wanted *wanted_r)
+{
+	size_t i;
+
+	memset(wanted_r, 0, sizeof(*wanted_r));
+	if (interest->optionals == 0)
+		return;
+	for (i = 0; i < interest->count; i++) {
+		if (interest->subscriptions[i].optionals != 0 &&
+		    mse_subscription_matches(&interest->subscriptions[i],
+					     route))
+			mse_wanted_add(wanted_r, &interest->subscriptions[i]);
+	}
 }

@@ -19,15 +19,18 @@ struct mse_interest {
 	struct mse_subscription *subscriptions;
 	size_t count;
 	mse_event_types_t types;  /* union: the cheap first question */
+	mse_optionals_t optionals; /* union */
 	bool flag_events_full;
 	char **expire_services;   /* NULL-terminated; never NULL */
 };
 
-/* Nothing, or all events and facts. NULL if memory is out. */
+/* Nothing, or all events and facts, but no optional parameters. NULL if
+   memory is out. */
 struct mse_interest *mse_interest_new(bool all);
 /* dir_fd/interest. 0 with *interest_r (free with mse_interest_free);
    absent file: an empty interest (nothing wanted). Unreadable or corrupt:
-   all events, and *error_r says why (return 1). -1 only if memory is out. */
+   all events without optional parameters, and *error_r says why (return 1).
+   -1 only if memory is out. */
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
 /* interest has what the endpoints want; the file also what is behind it. */
@@ -36,5 +39,9 @@ int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 void mse_interest_free(struct mse_interest **interest);
 bool mse_interest_wants(const struct mse_interest *interest,
 			const struct mse_event_route *route);
+/* What those who want this event want to know of it. */
+void mse_interest_wanted(const struct mse_interest *interest,
+			 const struct mse_event_route *route,
+			 struct mse_wanted *wanted_r);
 
 #endif

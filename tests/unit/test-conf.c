@@ -86,6 +86,8 @@ static void test_defaults(void **state)
 	assert_int_equal(a->retry_max_ms, 3600000);
 	assert_int_equal(a->give_up_ms, 3 * 86400000);
 	assert_null(a->ca_file);
+	assert_null(a->tags);
+	assert_int_equal(a->subscription.optionals, 0);
 	mse_conf_free(&conf);
 	assert_null(conf);
 	mse_conf_free(&conf);
@@ -104,9 +106,13 @@ static void test_everything(void **state)
 		"users = {\"*@x\"}\nmailboxes = \"INBOX\"\n"
 		"concurrency = 1\nrate = 20\ntimeout = 200ms\n"
 		"connect_timeout = 1s\nretry_first = 1s\nretry_max = 2m\n"
-		"give_up = 1d\nca_file = \"/dev/null\"\n}\n"
-		"endpoint z {\n" URL KEY "}\n");
+		"give_up = 1d\nca_file = \"/dev/null\"\n"
+		"parameters = {unseen, messageContent}\n"
+		"content_part = headersbody\ncontent_limit = 64K\n"
+		"tags = {one, \"zw\xc3\xb6lf\"}\n}\n"
+		"endpoint z {\n" URL KEY "parameters = messageContent\n}\n");
 	const struct mse_conf_endpoint *a = mse_conf_find(conf, "a-b.c_1");
+	const struct mse_conf_endpoint *z;
 	struct mse_event_route route = {
 		.type = MSE_EVENT_MESSAGE_NEW, .owner = "u@x",
 		.mailbox = "inbox"
@@ -127,6 +133,16 @@ static void test_everything(void **state)
 	assert_int_equal(a->timeout_ms, 200);
 	assert_int_equal(a->retry_max_ms, 120000);
 	assert_string_equal(a->ca_file, "/dev/null");
+	assert_int_equal(a->subscription.optionals,
+			 MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN) |
+			 MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT));
+	assert_int_equal(a->subscription.content_part,
+			 MSE_CONTENT_HEADERSBODY);
+	assert_int_equal(a->subscription.content_limit, 65536);
+	assert_string_equal(a->tags, "one,zw\xc3\xb6lf");
+	z = mse_conf_find(conf, "z");
+	assert_int_equal(z->subscription.content_part, MSE_CONTENT_MESSAGE);
+	assert_int_equal(z->subscription.content_limit, 2048);
 	assert_true(mse_subscription_matches(&a->subscription, &route));
 	route.type = MSE_EVENT_MESSAGE_EXPIRE;
 	assert_false(mse_subscription_matches(&a->subscription, &route));
@@ -190,12 +206,34 @@ static const char *const bad[][2] = {
 	{ WITH("retention = 1d\n"),
 	  "4: retention is no endpoint's own; write it outside endpoint NAME "
 	  "{ … }" },
-	{ WITH("tags = {x}\n"),
-	  "4: tags is not in this version yet; remove the line" },
+	{ WITH("tags = {x, \"a,b\"}\n"),
+	  "4: tags has something that is no tag; write words of UTF-8 text "
+	  "without commas, such as {\"portal\", \"billing\"}" },
+	{ WITH("tags = {\"\"}\n"),
+	  "4: tags has something that is no tag; write words of UTF-8 text "
+	  "without commas, such as {\"portal\", \"billing\"}" },
+	{ WITH("parameters = {envelope,\n\"uidnext\"}\n"),
+	  "5: parameters has \"uidnext\", which cannot be asked for; write "
+	  "some of envelope, bodyStructure, messageContent, headers, unseen "
+	  "(all others come with every event)" },
+	{ WITH("content_limit = 1M\n"),
+	  "4: content_limit says something about messageContent, which this "
+	  "endpoint does not get; write \"messageContent\" into its "
+	  "parameters, or remove the line" },
+	{ WITH("parameters = {messageContent}\ncontent_part = header\n"),
+	  "5: content_part is no part of a message; write \"message\", "
+	  "\"headers\", \"body\" or \"headersbody\"" },
+	{ WITH("parameters = {messageContent}\ncontent_limit = 2M\n"),
+	  "5: content_limit is out of range; write a value from \"1\" to "
+	  "\"1M\"" },
+	{ WITH("parameters = {messageContent}\ncontent_limit = 0\n"),
+	  "5: content_limit is out of range; write a value from \"1\" to "
+	  "\"1M\"" },
 	{ WITH("timout = 1s\n"),
 	  "4: timout is no key of an endpoint; write one of url secret "
-	  "secret_file format order events users mailboxes concurrency rate "
-	  "timeout connect_timeout retry_first retry_max give_up ca_file" },
+	  "secret_file format order events users mailboxes parameters "
+	  "content_part content_limit tags concurrency rate timeout "
+	  "connect_timeout retry_first retry_max give_up ca_file" },
 	{ "endpoint a {\n" URL "secret = \"" SECRET "\" \"" SECRET "\"\n}\n",
 	  "3: here stands something that is no key; write KEY = \"value\", or "
 	  "put commas between the values of a list" },

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "format/body.h"
+#include "format/data.h"
 
 #define ID "0193a1b2-c3d4-7000-8000-0123456789ab"
 #define TIME "2026-11-24T04:30:35.123+01:00"
@@ -70,10 +71,108 @@ static void test_bodies(void **state)
 			    "application/cloudevents+json");
 }
 
+#define RECORD(type, members) "{\"id\":\"" ID "\",\"type\":\"" type \
+	"\",\"time\":\"" TIME "\",\"data\":{\"a\":1}" members "}"
+#define NEW(members) RECORD("MessageNew", members)
+#define SMALL "\"envelope\":\"E\",\"bodyStructure\":\"B\"," \
+	"\"headers\":{\"from\":\"F\"},\"unseen\":3"
+#define MESSAGE ",\"messageContent\":"
+#define HEADERS ",\"messageContent.headers\":"
+#define BODY ",\"messageContent.body\":"
+#define SUPPRESSED(why) \
+	"{\"a\":1,\"vnd.mailhook.contentSuppressed\":\"" why "\"}"
+
+enum { E = 1, B = 2, C = 4, H = 8, U = 16 };
+
+/* One record, told to endpoints that asked for this and that. */
+static const struct {
+	mse_optionals_t asked;
+	enum mse_content_part part;
+	uint64_t limit;
+	const char *tags, *record, *data;
+} rows[] = {
+	{ 0, 0, 0, NULL, NEW("," SMALL), "{\"a\":1}" },
+	{ E, 0, 0, NULL, NEW("," SMALL), "{\"a\":1,\"envelope\":\"E\"}" },
+	{ B | H | U, 0, 0, "x,\"y", NEW("," SMALL),
+	  "{\"a\":1,\"tags\":\"x,\\\"y\",\"bodyStructure\":\"B\","
+	  "\"vnd.mailhook.headers\":{\"from\":\"F\"},"
+	  "\"vnd.mailhook.unseen\":3}" },
+	{ E | B | H | U, 0, 0, NULL, NEW(""), "{\"a\":1}" },
+	{ 0, 0, 0, "t", "{\"id\":\"" ID "\",\"type\":\"Login\",\"time\":\""
+	  TIME "\",\"data\":{ }}", "{ \"tags\":\"t\"}" },
+
+	{ C, MSE_CONTENT_MESSAGE, 3, NULL,
+	  NEW(MESSAGE "{\"octets\":3,\"text\":\"abc\"}"),
+	  "{\"a\":1,\"messageContent\":\"abc\"}" },
+	{ C, MSE_CONTENT_MESSAGE, 2, NULL,
+	  NEW(MESSAGE "{\"octets\":3,\"text\":\"abc\"}"),
+	  SUPPRESSED("limit") },
+	{ C, MSE_CONTENT_BODY, 3, NULL,
+	  NEW(BODY "{\"octets\":3,\"encoding\":\"base64\","
+	      "\"text\":\"AP8A\"}"),
+	  "{\"a\":1,\"messageContent\":\"AP8A\","
+	  "\"vnd.mailhook.contentEncoding\":\"base64\"}" },
+	{ C, MSE_CONTENT_BODY, 3, NULL,
+	  NEW(MESSAGE "{\"octets\":3,\"text\":\"abc\"}"),
+	  SUPPRESSED("unrecorded") },
+	{ C, MSE_CONTENT_HEADERS, 100, NULL,
+	  NEW(HEADERS "{\"octets\":3,\"suppressed\":\"transaction\"}"),
+	  SUPPRESSED("transaction") },
+	{ C, MSE_CONTENT_HEADERS, 2, NULL,
+	  NEW(HEADERS "{\"octets\":3,\"suppressed\":\"transaction\"}"),
+	  SUPPRESSED("limit") },
+	{ C, MSE_CONTENT_HEADERS, 2, NULL,
+	  RECORD("MessageExpunge", ""), "{\"a\":1}" },
+
+	{ C, MSE_CONTENT_HEADERSBODY, 2, NULL,
+	  NEW(MESSAGE "{\"octets\":5,\"text\":\"hhhbb\"}"
+	      HEADERS "{\"octets\":3,\"text\":\"hhh\"}"),
+	  "{\"a\":1,\"messageContent\":\"hhhbb\"}" },
+	{ C, MSE_CONTENT_HEADERSBODY, 1, NULL,
+	  NEW(MESSAGE "{\"octets\":5,\"text\":\"hhhbb\"}"
+	      HEADERS "{\"octets\":3,\"text\":\"hhh\"}"),
+	  "{\"a\":1,\"messageContent\":\"hhh\","
+	  "\"vnd.mailhook.contentSuppressed\":\"limit\"}" },
+	{ C, MSE_CONTENT_HEADERSBODY, 9, NULL,
+	  NEW(MESSAGE "{\"octets\":5,\"suppressed\":\"unreadable\"}"
+	      HEADERS "{\"octets\":3,\"suppressed\":\"unreadable\"}"),
+	  SUPPRESSED("unreadable") },
+	{ C, MSE_CONTENT_HEADERSBODY, 9, NULL, NEW(""),
+	  SUPPRESSED("unrecorded") },
+};
+
+static void test_data(void **state)
+{
+	struct mse_conf_endpoint endpoint = { .format = 0 };
+	struct mse_record record;
+	struct mse_error error;
+	struct mse_buf data;
+	size_t i;
+
+	assert_int_equal(U, MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN));
+	mse_buf_init(&data, 4096);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (mse_record_parse(rows[i].record, strlen(rows[i].record),
+				     &record, &error) < 0)
+			fail_msg("row %zu: %s", i, error.text);
+		endpoint.subscription.optionals = rows[i].asked;
+		endpoint.subscription.content_part = rows[i].part;
+		endpoint.subscription.content_limit = rows[i].limit;
+		endpoint.tags = (char *)rows[i].tags;
+		mse_buf_reset(&data);
+		mse_data_append(&endpoint, &record, &data);
+		if (strcmp(mse_buf_str(&data), rows[i].data) != 0)
+			fail_msg("row %zu: %s", i, mse_buf_str(&data));
+		mse_record_clear(&record);
+	}
+	mse_buf_clear(&data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bodies),
+		cmocka_unit_test(test_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

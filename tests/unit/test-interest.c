@@ -135,6 +135,74 @@ static void test_behind(void **state)
 	close(dir_fd);
 }
 
+static void give(struct mse_subscription *subscription,
+		 mse_event_types_t types, const char *user,
+		 mse_optionals_t optionals, enum mse_content_part part,
+		 uint64_t limit)
+{
+	subscription->types = types;
+	subscription->users = mse_patterns_new(&user, user == NULL ? 0 : 1, 0);
+	subscription->mailboxes =
+		mse_patterns_new(NULL, 0, MSE_PATTERNS_MAILBOX);
+	subscription->optionals = optionals;
+	subscription->content_part = part;
+	subscription->content_limit = limit;
+}
+
+/* What those who match ask for together, content by part. */
+static void test_wanted(void **state)
+{
+	enum {
+		ENVELOPE = MSE_OPTIONAL_BIT(MSE_OPTIONAL_ENVELOPE),
+		CONTENT = MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT),
+		UNSEEN = MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN)
+	};
+	struct mse_event_route route = {
+		.type = MSE_EVENT_MESSAGE_NEW, .owner = "a", .mailbox = "INBOX"
+	};
+	mse_event_types_t new = MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW);
+	struct mse_subscription given[5];
+	struct mse_interest interest = { .subscriptions = given, .count = 5 };
+	struct mse_interest *back;
+	struct mse_wanted wanted;
+	struct mse_error error;
+	int dir_fd = open_dir(*state);
+	char *none = NULL;
+	size_t i;
+
+	interest.expire_services = &none;
+	give(&given[0], new, NULL, 0, 0, 9);
+	give(&given[1], new, "a", ENVELOPE | CONTENT, MSE_CONTENT_MESSAGE, 10);
+	give(&given[2], new, "a", CONTENT, MSE_CONTENT_MESSAGE, 30);
+	give(&given[3], new, "a", CONTENT, MSE_CONTENT_HEADERSBODY, 20);
+	give(&given[4], MSE_EVENT_BIT(MSE_EVENT_MESSAGE_APPEND), NULL,
+	     UNSEEN | CONTENT, MSE_CONTENT_BODY, MSE_CONTENT_MAX);
+	assert_int_equal(mse_interest_write(dir_fd, &interest, &error), 0);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+	assert_int_equal(back->optionals, ENVELOPE | CONTENT | UNSEEN);
+	mse_interest_wanted(back, &route, &wanted);
+	assert_int_equal(wanted.optionals, ENVELOPE | CONTENT);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_MESSAGE], 30);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_HEADERS], 0);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_BODY], 0);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_HEADERSBODY], 20);
+	route.owner = "b";
+	mse_interest_wanted(back, &route, &wanted);
+	assert_int_equal(wanted.optionals, 0);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_MESSAGE], 0);
+	route.type = MSE_EVENT_MESSAGE_APPEND;
+	mse_interest_wanted(back, &route, &wanted);
+	assert_int_equal(wanted.optionals, UNSEEN | CONTENT);
+	assert_int_equal(wanted.content_limit[MSE_CONTENT_BODY],
+			 MSE_CONTENT_MAX);
+	mse_interest_free(&back);
+	for (i = 0; i < 5; i++) {
+		mse_patterns_free(&given[i].users);
+		mse_patterns_free(&given[i].mailboxes);
+	}
+	close(dir_fd);
+}
+
 /* Whatever is wrong, the answer is more events, not fewer. */
 static void test_corrupt(void **state)
 {
@@ -154,6 +222,16 @@ static void test_corrupt(void **state)
 		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
 			"\"subscriptions\":[{\"events\":[],\"users\":[null],"
 			"\"mailboxes\":[]}]}",
+#define ONE(members) "{\"version\":1,\"flagEvents\":\"simple\"," \
+		"\"expireServices\":[],\"subscriptions\":[{\"events\":[]," \
+		"\"users\":[],\"mailboxes\":[]," members "}]}"
+		ONE("\"parameters\":1"),
+		ONE("\"parameters\":[1]"),
+		ONE("\"parameters\":[\"messageContent\"]"),
+		ONE("\"parameters\":[\"messageContent\"],"
+		    "\"contentPart\":\"body\",\"contentLimit\":0"),
+		ONE("\"parameters\":[\"messageContent\"],"
+		    "\"contentPart\":7,\"contentLimit\":1"),
 	};
 	int dir_fd = open_dir(*state);
 	struct mse_interest *interest;
@@ -170,6 +248,8 @@ static void test_corrupt(void **state)
 		assert_string_not_equal(error.text, "");
 		assert_int_equal(interest->types, EVERYTHING);
 		assert_int_equal(interest->count, 1);
+		assert_int_equal(interest->optionals, 0);
+		assert_int_equal(interest->subscriptions[0].optionals, 0);
 		mse_interest_free(&interest);
 	}
 	assert_int_equal(unlinkat(dir_fd, "interest", 0), 0);
@@ -180,13 +260,18 @@ static void test_corrupt(void **state)
 	close(dir_fd);
 }
 
-/* A newer daemon may name events that we do not know. */
-static void test_unknown_events(void **state)
+/* A newer daemon may name what we do not know, and want more of it. */
+static void test_unknown_names(void **state)
 {
 	static const char text[] =
 		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
 		"\"new\":1,\"subscriptions\":[{\"events\":[\"Login\",\"Later\","
-		"\"vnd.mailhook.Gap\"],\"users\":[],\"mailboxes\":[],\"x\":2}]}";
+		"\"vnd.mailhook.Gap\"],\"users\":[],\"mailboxes\":[],\"x\":2,"
+		"\"parameters\":[\"unseen\",\"later\",\"messageContent\"],"
+		"\"contentPart\":\"attachments\",\"contentLimit\":5},"
+		"{\"events\":[],\"users\":[],\"mailboxes\":[],"
+		"\"parameters\":[\"messageContent\"],"
+		"\"contentPart\":\"body\",\"contentLimit\":99999999999}]}";
 	int dir_fd = open_dir(*state);
 	struct mse_interest *interest;
 	struct mse_error error;
@@ -195,6 +280,10 @@ static void test_unknown_events(void **state)
 					  strlen(text), &error), 0);
 	assert_int_equal(mse_interest_read(dir_fd, &interest, &error), 0);
 	assert_int_equal(interest->types, MSE_EVENT_BIT(MSE_EVENT_LOGIN));
+	assert_int_equal(interest->subscriptions[0].optionals,
+			 MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN));
+	assert_int_equal(interest->subscriptions[1].content_limit,
+			 MSE_CONTENT_MAX);
 	mse_interest_free(&interest);
 	close(dir_fd);
 }
@@ -208,7 +297,8 @@ int main(void)
 		D(test_round_trip),
 		D(test_behind),
 		D(test_corrupt),
-		D(test_unknown_events),
+		D(test_wanted),
+		D(test_unknown_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
