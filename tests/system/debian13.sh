@@ -118,7 +118,8 @@ run_in_root13() {
 	mkdir -p "$root13/source"
 	root13=$root13 source=$source unshare --mount --propagation private \
 		--pid --net --fork --kill-child sh -c '
-		mount --bind "$source" "$root13/source" &&
+		mount --bind "$root13" "$root13" &&
+			mount --bind "$source" "$root13/source" &&
 			mount -o remount,bind,ro "$root13/source" &&
 			mount -t proc proc "$root13/proc" &&
 			mkdir -p "$root13/dev/shm" &&

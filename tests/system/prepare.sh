@@ -63,6 +63,7 @@ configure_build() {
 	"$source/configure" --prefix="$build/root" \
 		--localstatedir="$build/root/var" \
 		--with-moduledir="$build/root/modules" \
+		--with-settingsdir="$build/root/modules/settings" \
 		--with-dovecot-libexecdir="$build/root/libexec" "$@"
 }
 

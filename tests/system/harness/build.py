@@ -1,6 +1,7 @@
 """Where the build under test is: an installation below the build directory,
 made by tests/system/prepare.sh."""
 
+import atexit
 import ctypes
 import os
 import shutil
@@ -35,26 +36,34 @@ def show_settings_module():
     it. There it gets to see ours without anything being installed: this
     process moves into a mount namespace of its own, where a copy of that
     directory that has our module too lies over it. For this process and its
-    children alone, and gone with them."""
+    children alone, and gone with them. Where that is not allowed, as in most
+    containers, the module lies in the directory itself until the end."""
     if SERIES == "2.3":
         return
     stock, mine = STOCK_MODULES / "settings", BUILD / "settings-modules"
     shutil.rmtree(mine, ignore_errors=True)
     shutil.copytree(stock, mine)
     shutil.copy(SETTINGS, mine)
+    try:
+        _mount_for_us(mine, stock)
+    except OSError:
+        ours = stock / SETTINGS.name
+        if not ours.exists():
+            atexit.register(ours.unlink, missing_ok=True)
+            shutil.copy(SETTINGS, ours)
+
+
+def _mount_for_us(source, target):
+    clone_newns, ms_bind, ms_rec, ms_private = 0x20000, 4096, 16384, 1 << 18
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(function, *args):
         if function(*args) != 0:
-            error = os.strerror(ctypes.get_errno())
-            raise RuntimeError(
-                f"{SETTINGS.name} cannot be shown to Dovecot without "
-                f"installing it ({function.__name__}: {error}): run the "
-                "tests as root, in a container with CAP_SYS_ADMIN")
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
-    clone_newns, ms_bind, ms_rec, ms_private = 0x20000, 4096, 16384, 1 << 18
     call(libc.unshare, clone_newns)
     call(libc.mount, b"none", b"/", None, ctypes.c_ulong(ms_rec | ms_private),
          None)
-    call(libc.mount, bytes(mine), bytes(stock), None, ctypes.c_ulong(ms_bind),
-         None)
+    call(libc.mount, bytes(source), bytes(target), None,
+         ctypes.c_ulong(ms_bind), None)
