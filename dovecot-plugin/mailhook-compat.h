@@ -14,6 +14,12 @@
 #include "settings.h"
 #include "quota-settings.h"
 #endif
+/* Each of these two declares a callback without its arguments. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#include "istream.h"
+#include "ostream.h"
+#pragma GCC diagnostic pop
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -55,6 +61,42 @@ mailhook_conn_local_name(const struct mail_user_connection_data *conn)
 	return NULL;
 #endif
 }
+
+/* Whether the client's own connection is encrypted. 2.3 knows of the one to
+   itself only, which may come from a proxy. */
+static inline bool
+mailhook_conn_has_tls(const struct mail_user_connection_data *conn)
+{
+#if DOVECOT_PREREQ(2,4,0)
+	return conn->end_client_tls_secured;
+#else
+	return conn->ssl_secured;
+#endif
+}
+
+/* Sessions */
+
+/* An administrator ended it (doveadm kick); 2.3 uses SIGTERM for that. */
+#ifdef MASTER_SERVICE_USER_KICKED_MSG
+#  define MAILHOOK_USER_KICKED_MSG MASTER_SERVICE_USER_KICKED_MSG
+#else
+#  define MAILHOOK_USER_KICKED_MSG "User kicked"
+#endif
+
+/* Octets of an imap client before it hibernated. 2.3 forgets them: there a
+   session that was restored (known_r) does not know its own figures. */
+#if DOVECOT_PREREQ(2,4,0)
+#  define MAILHOOK_IMAP_COUNTS_KNOWN(client) TRUE
+#  define MAILHOOK_IMAP_BYTES_IN_BEFORE(client) \
+	((client)->logout_stats.input_bytes_extra)
+#  define MAILHOOK_IMAP_BYTES_OUT_BEFORE(client) \
+	((client)->logout_stats.output_bytes_extra)
+#else
+#  define MAILHOOK_IMAP_COUNTS_KNOWN(client) \
+	(!(client)->user->session_restored)
+#  define MAILHOOK_IMAP_BYTES_IN_BEFORE(client) 0
+#  define MAILHOOK_IMAP_BYTES_OUT_BEFORE(client) 0
+#endif
 
 /* Saving */
 

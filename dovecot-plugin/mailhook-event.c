@@ -100,6 +100,14 @@ void mailhook_place_init(struct mailhook_place *place_r, struct mailbox *box)
 	place_r->mailbox = mailhook_owners_name(box, ns);
 }
 
+void mailhook_place_init_user(struct mailhook_place *place_r,
+			      struct mail_user *user)
+{
+	i_zero(place_r);
+	place_r->user = user;
+	place_r->lane = place_r->url_user = user->username;
+}
+
 const char *mailhook_place_url(const struct mailhook_place *place,
 			       uint32_t uid)
 {

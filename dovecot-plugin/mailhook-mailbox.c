@@ -228,6 +228,8 @@ void mailhook_mailbox_allocated(struct mailbox *box)
 	struct mailbox_vfuncs *v = box->vlast;
 	struct mailhook_mailbox *mbox;
 
+	if ((box->flags & MAILBOX_FLAG_POP3_SESSION) != 0)
+		mailhook_pop3_opens_inbox(box->storage->user);
 	/* A virtual mailbox's operations come again at the real ones. */
 	if (mailhook_user_get(box->storage->user) == NULL ||
 	    strcmp(box->storage->name, "virtual") == 0 ||

@@ -89,6 +89,9 @@ void mailhook_plugin_init(struct module *module)
 	(void)mailhook_appender(NULL);
 	mail_storage_hooks_add(module, &mailhook_hooks);
 	mailhook_quota_init();
+	mailhook_imap_init();
+	mailhook_pop3_init();
+	mailhook_submission_init();
 }
 
 void mailhook_plugin_deinit(void)
@@ -96,6 +99,9 @@ void mailhook_plugin_deinit(void)
 	struct mailhook_dir *dir;
 
 	mailhook_quota_deinit();
+	mailhook_submission_deinit();
+	mailhook_pop3_deinit();
+	mailhook_imap_deinit();
 	mail_storage_hooks_remove(&mailhook_hooks);
 	while ((dir = mailhook_dirs) != NULL) {
 		DLLIST_REMOVE(&mailhook_dirs, dir);

@@ -29,6 +29,48 @@ struct mse_appender *mailhook_appender(const char *dir);
 /* One line a minute at most, whatever happens to how many events. */
 void mailhook_warn(struct mail_user *user, const char *text);
 
+/* mailhook-session.c: Login and Logout. Each protocol's file tells when its
+   client is logged in, and before its end how it ends. */
+
+struct mailhook_session {
+	const void *super;      /* vfuncs below ours, of the protocol's client */
+	bool begun;             /* logged in, or come back from hibernation */
+	bool promised;          /* derive waits to hear of its end */
+	bool hibernates;        /* this is not its end */
+	bool counted;           /* the octets are known */
+	const char *disconnect; /* a literal; NULL: nobody can tell */
+	uint64_t bytes_in, bytes_out;
+	unsigned int slot;
+	char instance[MSE_UUID_SIZE];
+	const char *socket;     /* of a session that hibernates */
+};
+
+/* Never NULL: a user who is not reported has one that nothing becomes of. */
+struct mailhook_session *mailhook_session_get(struct mail_user *user);
+/* Writes a Login, or that a hibernated session is back. Once. */
+void mailhook_session_begin(struct mail_user *user);
+/* How a session with this disconnect reason (may be NULL) ends. */
+const char *mailhook_session_kind(const char *reason);
+void mailhook_session_count(struct mailhook_session *session,
+			    uint64_t bytes_in, uint64_t bytes_out);
+/* The client's connection is handed to imap-hibernate. */
+void mailhook_session_hibernates(struct mail_user *user, int fd);
+/* When the user goes, after all that the session still did. */
+void mailhook_session_end(struct mail_user *user);
+/* Protocols without hooks of their own. */
+void mailhook_session_namespaces_created(struct mail_user *user);
+
+/* mailhook-imap.c, mailhook-pop3.c, mailhook-submission.c: the hooks of the
+   program this is, if it is that one. */
+
+void mailhook_imap_init(void);
+void mailhook_imap_deinit(void);
+void mailhook_pop3_init(void);
+void mailhook_pop3_deinit(void);
+void mailhook_pop3_opens_inbox(struct mail_user *user);
+void mailhook_submission_init(void);
+void mailhook_submission_deinit(void);
+
 /* mailhook-user.c */
 
 /* How one quota root stood when this session last told it. */
@@ -50,6 +92,7 @@ struct mailhook_user {
 		struct mailhook_told *told;
 		bool refused; /* a delivery was, and that is told */
 	} quota;
+	struct mailhook_session session;
 };
 
 void mailhook_user_created(struct mail_user *user);
@@ -79,6 +122,9 @@ struct mailhook_batch {
 };
 
 void mailhook_place_init(struct mailhook_place *place_r, struct mailbox *box);
+/* No mailbox: the user's root. */
+void mailhook_place_init_user(struct mailhook_place *place_r,
+			      struct mail_user *user);
 /* Data stack. */
 const char *mailhook_place_url(const struct mailhook_place *place,
 			       uint32_t uid);

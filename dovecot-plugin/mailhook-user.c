@@ -41,6 +41,14 @@ static void mailhook_user_say_idle(struct mailhook_user *muser,
 		"(or mailhookd has never run here)");
 }
 
+static void mailhook_user_deinit(struct mail_user *user)
+{
+	struct mailhook_user *muser = MAILHOOK_USER_CONTEXT(user);
+
+	mailhook_session_end(user);
+	muser->module_ctx.super.deinit(user);
+}
+
 void mailhook_user_created(struct mail_user *user)
 {
 	struct mailhook_settings set;
@@ -61,6 +69,7 @@ void mailhook_user_created(struct mail_user *user)
 	muser = p_new(user->pool, struct mailhook_user, 1);
 	muser->module_ctx.super = *v;
 	user->vlast = &muser->module_ctx.super;
+	v->deinit = mailhook_user_deinit;
 	muser->appender = appender;
 	muser->durability = mailhook_durability(user, set.durability);
 	MODULE_CONTEXT_SET(user, mailhook_user_module, muser);
@@ -79,6 +88,7 @@ void mailhook_namespaces_created(struct mail_namespace *namespaces)
 {
 	struct mail_user *user = namespaces->user;
 
+	mailhook_session_namespaces_created(user);
 	/* Deliveries tell with their save, doveadm only what it changes. */
 	if (mailhook_user_get(user) == NULL || user->session_restored ||
 	    user->service == NULL ||
@@ -86,4 +96,12 @@ void mailhook_namespaces_created(struct mail_namespace *namespaces)
 	     strcmp(user->service, "pop3") != 0))
 		return;
 	mailhook_quota_session_begins(user);
+}
+
+struct mailhook_session *mailhook_session_get(struct mail_user *user)
+{
+	static struct mailhook_session nobody;
+	struct mailhook_user *muser = MAILHOOK_USER_CONTEXT(user);
+
+	return muser == NULL ? &nobody : &muser->session;
 }

@@ -32,6 +32,12 @@ static void write_number(struct mse_buf *buf, const char *name, uint64_t value)
 	mse_buf_append_char(buf, ',');
 }
 
+static void write_bool(struct mse_buf *buf, const char *name, bool value)
+{
+	write_name(buf, name);
+	mse_buf_append_str(buf, value ? "true," : "false,");
+}
+
 static void write_member(struct mse_buf *buf, const char *name,
 			 const char *value)
 {
@@ -57,9 +63,8 @@ static void write_data(const struct mse_event *event, const char *timestamp,
 			write_member(buf, mse_param_name(i),
 				     event->values[i].string);
 		else if (mse_param_kind(i) == MSE_KIND_BOOL)
-			mse_buf_appendf(buf, "\"%s\":%s,", mse_param_name(i),
-					event->values[i].number != 0 ?
-					"true" : "false");
+			write_bool(buf, mse_param_name(i),
+				   event->values[i].number != 0);
 		else
 			write_number(buf, mse_param_name(i),
 				     event->values[i].number);
@@ -85,8 +90,9 @@ void mse_event_write(const struct mse_event *event, struct mse_buf *buf)
 	write_member(buf, "mailbox", event->mailbox);
 	write_member(buf, "oldMailbox", event->old_mailbox);
 	write_member(buf, "cause", event->cause);
+	write_member(buf, "socket", event->socket);
 	if (event->instance != NULL) {
-		mse_buf_appendf(buf, "\"slot\":%u,", event->slot);
+		write_number(buf, "slot", event->slot);
 		write_member(buf, "instance", event->instance);
 	}
 	mse_buf_append_str(buf, "\"data\":");

@@ -23,11 +23,12 @@ struct mse_event {
 	const char *mailbox;      /* may be NULL */
 	const char *old_mailbox;  /* MailboxRename only */
 	const char *cause;        /* events of the daemon: what caused them */
-	/* Beginning or resumed sessions: the presence slot of their process
-	   and its instance, by which derive sees that it has died. NULL: no
-	   end is promised. */
+	/* Of a session: the presence slot of its process and its instance, by
+	   which derive sees that it has died. NULL: no end is promised. */
 	const char *instance;
 	unsigned int slot;
+	/* A hibernated session's connection: "BOOT:NETNS:INODE"; NULL: unknown. */
+	const char *socket;
 	const struct mse_optionals *optionals; /* NULL: none */
 	uint64_t set;             /* bit 1 << enum mse_param */
 	union {
@@ -49,8 +50,8 @@ void mse_event_set_bool(struct mse_event *event, enum mse_param param,
 
 /* Appends one journal record: RS, JSON object, LF (RFC 7464). Members in
    this order: id type time user owner mailbox [oldMailbox] [cause]
-   [slot instance] data [optional parameters]. On failure the buffer is marked
-   failed. */
+   [socket] [slot instance] data [optional parameters]. On failure the buffer
+   is marked failed. */
 void mse_event_write(const struct mse_event *event, struct mse_buf *buf);
 
 #endif

@@ -17,13 +17,13 @@
 
 enum member {
 	MEMBER_ID, MEMBER_TYPE, MEMBER_TIME, MEMBER_USER, MEMBER_OWNER,
-	MEMBER_MAILBOX, MEMBER_OLD_MAILBOX, MEMBER_CAUSE, MEMBER_SLOT,
-	MEMBER_INSTANCE, MEMBER_DATA, MEMBER_COUNT
+	MEMBER_MAILBOX, MEMBER_OLD_MAILBOX, MEMBER_CAUSE, MEMBER_SOCKET,
+	MEMBER_SLOT, MEMBER_INSTANCE, MEMBER_DATA, MEMBER_COUNT
 };
 
 static const char *const member_names[MEMBER_COUNT] = {
 	"id", "type", "time", "user", "owner", "mailbox", "oldMailbox",
-	"cause", "slot", "instance", "data"
+	"cause", "socket", "slot", "instance", "data"
 };
 
 /* Where the values stand. */
@@ -192,7 +192,8 @@ static int decode(const struct mse_slice *spans, struct mse_record *record)
 	    decode_member(&spans[MEMBER_MAILBOX], &record->mailbox) < 0 ||
 	    decode_member(&spans[MEMBER_OLD_MAILBOX],
 			  &record->old_mailbox) < 0 ||
-	    decode_member(&spans[MEMBER_CAUSE], &record->cause) < 0)
+	    decode_member(&spans[MEMBER_CAUSE], &record->cause) < 0 ||
+	    decode_member(&spans[MEMBER_SOCKET], &record->socket) < 0)
 		return -1;
 	if (record->type_name == NULL || record->time_text == NULL ||
 	    mse_timestamp_parse(record->time_text, &record->time_ms) < 0 ||
@@ -246,7 +247,97 @@ void mse_record_clear(struct mse_record *record)
 	free(record->mailbox);
 	free(record->old_mailbox);
 	free(record->cause);
+	free(record->socket);
 	memset(record, 0, sizeof(*record));
+}
+
+struct wanted {
+	const char *name;
+	struct mse_slice value; /* data NULL until found */
+};
+
+static int find_pair(struct scanner *scanner, void *context)
+{
+	struct wanted *wanted = context;
+	struct mse_slice key;
+	const char *value;
+
+	key.data = scanner->pos;
+	if (scan_string(scanner) < 0)
+		return -1;
+	key.len = (size_t)(scanner->pos - key.data);
+	skip_space(scanner);
+	if (!take(scanner, ':'))
+		return -1;
+	skip_space(scanner);
+	value = scanner->pos;
+	if (scan_value(scanner) < 0)
+		return -1;
+	if (key.len == strlen(wanted->name) + 2 &&
+	    memcmp(key.data + 1, wanted->name, key.len - 2) == 0) {
+		wanted->value.data = value;
+		wanted->value.len = (size_t)(scanner->pos - value);
+	}
+	return 0;
+}
+
+/* The value as it is written; false if there is none. */
+static bool find_param(const struct mse_record *record, enum mse_param param,
+		       struct mse_slice *value_r)
+{
+	struct scanner scanner = { record->data.data,
+		record->data.data + record->data.len, 0 };
+	struct wanted wanted = { mse_param_name(param), { NULL, 0 } };
+
+	if (!take(&scanner, '{') ||
+	    scan_list(&scanner, '}', find_pair, &wanted) < 0)
+		return false;
+	*value_r = wanted.value;
+	return wanted.value.data != NULL;
+}
+
+int mse_record_string(const struct mse_record *record, enum mse_param param,
+		      char **value_r)
+{
+	struct mse_slice span;
+
+	if (mse_param_kind(param) != MSE_KIND_STRING ||
+	    !find_param(record, param, &span) || span.data[0] != '"')
+		return 0;
+	*value_r = decode_string(span);
+	return *value_r == NULL ? -1 : 1;
+}
+
+static int parse_number(const struct mse_slice *span, uint64_t *value_r)
+{
+	uint64_t value = 0;
+	size_t i;
+
+	for (i = 0; i < span->len; i++) {
+		unsigned int digit = (unsigned char)span->data[i] - '0';
+
+		if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+			return 0;
+		value = value * 10 + digit;
+	}
+	*value_r = value;
+	return 1;
+}
+
+int mse_record_number(const struct mse_record *record, enum mse_param param,
+		      uint64_t *value_r)
+{
+	enum mse_param_kind kind = mse_param_kind(param);
+	struct mse_slice span;
+
+	if (kind == MSE_KIND_STRING || !find_param(record, param, &span))
+		return 0;
+	if (kind == MSE_KIND_NUMBER)
+		return parse_number(&span, value_r);
+	if (span.data[0] != 't' && span.data[0] != 'f')
+		return 0;
+	*value_r = span.data[0] == 't';
+	return 1;
 }
 
 void mse_record_route(const struct mse_record *record,

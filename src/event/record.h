@@ -40,6 +40,7 @@ struct mse_record {
 	char *mailbox;
 	char *old_mailbox;
 	char *cause;
+	char *socket;
 	char instance[MSE_UUID_SIZE]; /* "" if absent; then slot is 0 */
 	unsigned int slot;
 	struct mse_slice data;    /* the JSON object, braces included */
@@ -56,6 +57,13 @@ struct mse_record {
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 		     struct mse_error *error_r);
 void mse_record_clear(struct mse_record *record);
+/* A value of the record's data. 1 found (of the kind the vocabulary names), 0
+   not, -1 memory is out. Strings decoded, to be freed. */
+int mse_record_string(const struct mse_record *record, enum mse_param param,
+		      char **value_r);
+/* A BOOL: 0 or 1. */
+int mse_record_number(const struct mse_record *record, enum mse_param param,
+		      uint64_t *value_r);
 /* Borrowed view for filters; owner "" counts as owner "". */
 void mse_record_route(const struct mse_record *record,
 		      struct mse_event_route *route_r);

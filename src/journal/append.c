@@ -261,6 +261,21 @@ mse_appender_interest(struct mse_appender *appender)
 		appender->interest;
 }
 
+int mse_appender_presence(struct mse_appender *appender, unsigned int *slot_r,
+			  char instance_r[MSE_UUID_SIZE])
+{
+	struct mse_presence_slot slot;
+
+	if (claim_slot(appender) < 0 || appender->slot <= 0 ||
+	    mse_presence_read_slot(appender->presence_fd,
+				   (unsigned int)appender->slot, &slot) < 0 ||
+	    slot.instance[0] == '\0')
+		return -1;
+	*slot_r = (unsigned int)appender->slot;
+	memcpy(instance_r, slot.instance, MSE_UUID_SIZE);
+	return 0;
+}
+
 /* The file to append to and its size; -1 with errno if there is none. */
 static int choose_file(struct mse_appender *appender, uint64_t *size_r)
 {

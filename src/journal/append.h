@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "event/uuid.h"
 #include "journal/interest.h"
 
 /*
@@ -32,6 +33,12 @@ void mse_appender_free(struct mse_appender **appender);
    until the next call. No journal or interest file: empty. */
 const struct mse_interest *
 mse_appender_interest(struct mse_appender *appender);
+
+/* The process's presence slot (claimed now if it has none) and its instance:
+   what a record names that promises another one. -1: it has no slot of its
+   own, so its death would not be seen. */
+int mse_appender_presence(struct mse_appender *appender, unsigned int *slot_r,
+			  char instance_r[MSE_UUID_SIZE]);
 
 enum mse_append_result {
 	MSE_APPEND_DONE,

@@ -204,6 +204,20 @@ static int slot_lock(int fd, unsigned int slot, short type)
 	return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
+int mse_presence_is_held(int fd, unsigned int slot)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = slot_offset(slot),
+		.l_len = SLOT_SIZE,
+	};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -1;
+	return lock.l_type != F_UNLCK;
+}
+
 /* Slots a process may use: those it can write under RLIMIT_FSIZE. */
 static unsigned int usable_slots(void)
 {

@@ -37,6 +37,8 @@ int mse_presence_write_head(int fd, const struct mse_presence_head *head);
 int mse_presence_read_head(int fd, struct mse_presence_head *head_r);
 int mse_presence_read_slot(int fd, unsigned int slot,
 			   struct mse_presence_slot *slot_r);
+/* Whether a living process holds the slot: 1, 0, -1 with errno. */
+int mse_presence_is_held(int fd, unsigned int slot);
 /* Any slot with lost > 0: calls back once for each. -1 with errno. */
 int mse_presence_each_loss(int fd,
 			   void (*found)(unsigned int slot,

@@ -22,6 +22,7 @@
 
 #include "base/file.h"
 #include "journal/write.h"
+#include "journal/presence.h"
 #include "test-journal-common.h"
 
 ssize_t __real_write(int fd, const void *data, size_t len);
@@ -117,6 +118,35 @@ static void test_never_ran(void **state)
 	mse_appender_free(&test->appender);
 	journal_test_open(test);
 	assert_int_equal(journal_test_append(test, 1, 1, 0), MSE_APPEND_DONE);
+}
+
+/* What a Login names is what the daemon sees, for as long as it lives. */
+static void test_names_its_slot(void **state)
+{
+	struct journal_test *test = *state;
+	int fd = mse_journal_presence_fd(test->journal);
+	char instance[MSE_UUID_SIZE], again[MSE_UUID_SIZE];
+	struct mse_presence_slot seen;
+	struct mse_appender *other;
+	unsigned int slot = 0, slot_again = 0;
+
+	assert_int_equal(mse_appender_new(test->dir, &other), 0);
+	assert_int_equal(mse_appender_presence(other, &slot, instance), 0);
+	assert_true(slot > 0);
+	assert_int_equal(mse_presence_read_slot(fd, slot, &seen), 0);
+	assert_string_equal(seen.instance, instance);
+	assert_int_equal(mse_presence_is_held(fd, slot), 1);
+	assert_int_equal(mse_appender_presence(other, &slot_again, again), 0);
+	assert_int_equal(slot_again, slot);
+	assert_string_equal(again, instance);
+	mse_appender_free(&other);
+	assert_int_equal(mse_presence_is_held(fd, slot), 0);
+
+	journal_test_close(test);
+	assert_int_equal(unlink(journal_test_path(test, "presence")), 0);
+	assert_int_equal(mse_appender_new(test->dir, &other), 0);
+	assert_int_equal(mse_appender_presence(other, &slot, instance), -1);
+	mse_appender_free(&other);
 }
 
 static void test_late_daemon(void **state)
@@ -484,6 +514,7 @@ int main(void)
 						teardown)
 		D(test_never_ran),
 		D(test_late_daemon),
+		T(test_names_its_slot),
 		T(test_one_write),
 		T(test_several_writes),
 		T(test_power),

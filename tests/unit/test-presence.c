@@ -141,8 +141,12 @@ static void test_claim(void **state)
 	assert_true(mse_uuid_is_valid(one.instance));
 	assert_string_not_equal(one.instance, two.instance);
 	assert_true(is_locked(daemon, slot_a));
+	assert_int_equal(mse_presence_is_held(daemon, (unsigned int)slot_a), 1);
 	close(a);
 	assert_false(is_locked(daemon, slot_a));
+	assert_int_equal(mse_presence_is_held(daemon, (unsigned int)slot_a), 0);
+	assert_int_equal(mse_presence_is_held(daemon, (unsigned int)slot_b), 1);
+	assert_int_equal(mse_presence_is_held(-1, 1), -1);
 	close(b);
 	close(daemon);
 }

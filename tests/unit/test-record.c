@@ -76,6 +76,7 @@ static void test_round_trip(void **state)
 	event.cause = "why";
 	event.instance = OTHER_ID;
 	event.slot = 17;
+	event.socket = "boot:1:2";
 	write_event(&event, &buf);
 	assert_int_equal(mse_record_parse(buf.data + 1, buf.len - 2, &record,
 					  &error), 0);
@@ -90,6 +91,7 @@ static void test_round_trip(void **state)
 	assert_string_equal(record.cause, "why");
 	assert_string_equal(record.instance, OTHER_ID);
 	assert_int_equal(record.slot, 17);
+	assert_string_equal(record.socket, "boot:1:2");
 	assert_ptr_equal(record.bytes.data, buf.data + 1);
 	assert_int_equal(record.bytes.len, buf.len - 2);
 	assert_int_equal(record.data.data[0], '{');
@@ -100,6 +102,46 @@ static void test_round_trip(void **state)
 	mse_record_clear(&record);
 	mse_record_clear(&record);
 	mse_buf_clear(&buf);
+}
+
+static void test_data(void **state)
+{
+	static const char text[] = HEAD ",\"data\":{ \"uri\" : \"a\\u00e9\","
+		"\"user\":7,\"pid\":18446744073709551615,"
+		"\"clientPort\":18446744073709551616,\"serverPort\":-1,"
+		"\"messages\":1.5,\"uidnext\":\"3\",\"x\":{\"admin\":\"no\"},"
+		"\"vnd.mailhook.tls\":true,\"modseq\":0}}";
+	static const enum mse_param none[] = { MSE_PARAM_CLIENT_PORT,
+		MSE_PARAM_SERVER_PORT, MSE_PARAM_MESSAGES, MSE_PARAM_UIDNEXT,
+		MSE_PARAM_URI, MSE_PARAM_DISK_QUOTA };
+	struct mse_record record;
+	struct mse_error error;
+	uint64_t number = 5;
+	char *string = NULL;
+	size_t i;
+
+	assert_int_equal(mse_record_parse(text, sizeof(text) - 1, &record,
+					  &error), 0);
+	assert_int_equal(mse_record_string(&record, MSE_PARAM_URI, &string), 1);
+	assert_string_equal(string, "a\xc3\xa9");
+	free(string);
+	assert_int_equal(mse_record_string(&record, MSE_PARAM_USER, &string),
+			 0);
+	assert_int_equal(mse_record_string(&record, MSE_PARAM_ADMIN, &string),
+			 0);
+	assert_int_equal(mse_record_string(&record, MSE_PARAM_PID, &string), 0);
+	assert_int_equal(mse_record_number(&record, MSE_PARAM_PID, &number), 1);
+	assert_true(number == UINT64_MAX);
+	assert_int_equal(mse_record_number(&record, MSE_PARAM_MODSEQ, &number),
+			 1);
+	assert_true(number == 0);
+	assert_int_equal(mse_record_number(&record, MSE_PARAM_TLS, &number), 1);
+	assert_true(number == 1);
+	for (i = 0; i < sizeof(none) / sizeof(*none); i++)
+		assert_int_equal(mse_record_number(&record, none[i], &number),
+				 0);
+	assert_true(number == 1);
+	mse_record_clear(&record);
 }
 
 /* However small the limit: failed, never a cut record taken for a whole. */
@@ -246,6 +288,7 @@ static void test_accept_and_refuse(void **state)
 		{ HEAD ",\"data\":{}}", 0 },
 		{ " " HEAD " , \"data\" : { } } ", 0 },
 		{ WITH("\"late\":true"), 0 },
+		{ WITH("\"slot\":1,\"instance\":\"" OTHER_ID "\""), 0 },
 		{ WITH("\"x\":[1,-0,0.5,1e9,-1.5E-3,[],{\"a\":null}]"), 0 },
 		{ WITH("\"x\":1,\"x\":2"), 0 },
 		{ WITH("\"messageContent\":{\"octets\":1,\"text\":\"a\","
@@ -271,6 +314,14 @@ static void test_accept_and_refuse(void **state)
 		{ WITH("\"data\":{}"), -1 },
 		{ WITH("\"user\":\"a\",\"user\":\"a\""), -1 },
 		{ WITH("\"\\u0069d\":\"a\""), -1 },
+		{ WITH("\"slot\":1"), -1 },
+		{ WITH("\"instance\":\"" OTHER_ID "\""), -1 },
+		{ WITH("\"slot\":-1,\"instance\":\"" OTHER_ID "\""), -1 },
+		{ WITH("\"slot\":\"1\",\"instance\":\"" OTHER_ID "\""), -1 },
+		{ WITH("\"slot\":9999999999,\"instance\":\"" OTHER_ID "\""),
+		  -1 },
+		{ WITH("\"slot\":1,\"instance\":\"x\""), -1 },
+		{ WITH("\"socket\":1"), -1 },
 		{ WITH("\"x\":01"), -1 },
 		{ WITH("\"x\":+1"), -1 },
 		{ WITH("\"x\":1."), -1 },
@@ -424,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_json_string),
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_data),
 		cmocka_unit_test(test_write_limits),
 		cmocka_unit_test(test_optionals),
 		cmocka_unit_test(test_mailbox_strings),
