@@ -256,28 +256,16 @@ struct wanted {
 	struct mse_slice value; /* data NULL until found */
 };
 
-static int find_pair(struct scanner *scanner, void *context)
+static int scan_param(struct mse_json_scan *scan, void *context)
 {
 	struct wanted *wanted = context;
-	struct mse_slice key;
-	const char *value;
+	struct mse_slice key, value;
 
-	key.data = scanner->pos;
-	if (scan_string(scanner) < 0)
+	if (mse_json_scan_key(scan, &key) < 0 ||
+	    mse_json_scan_value(scan, &value) < 0)
 		return -1;
-	key.len = (size_t)(scanner->pos - key.data);
-	skip_space(scanner);
-	if (!take(scanner, ':'))
-		return -1;
-	skip_space(scanner);
-	value = scanner->pos;
-	if (scan_value(scanner) < 0)
-		return -1;
-	if (key.len == strlen(wanted->name) + 2 &&
-	    memcmp(key.data + 1, wanted->name, key.len - 2) == 0) {
-		wanted->value.data = value;
-		wanted->value.len = (size_t)(scanner->pos - value);
-	}
+	if (is_name(&key, wanted->name))
+		wanted->value = value;
 	return 0;
 }
 
@@ -285,12 +273,11 @@ static int find_pair(struct scanner *scanner, void *context)
 static bool find_param(const struct mse_record *record, enum mse_param param,
 		       struct mse_slice *value_r)
 {
-	struct scanner scanner = { record->data.data,
+	struct mse_json_scan scan = { record->data.data,
 		record->data.data + record->data.len, 0 };
 	struct wanted wanted = { mse_param_name(param), { NULL, 0 } };
 
-	if (!take(&scanner, '{') ||
-	    scan_list(&scanner, '}', find_pair, &wanted) < 0)
+	if (mse_json_scan_object(&scan, scan_param, &wanted) < 0)
 		return false;
 	*value_r = wanted.value;
 	return wanted.value.data != NULL;
@@ -304,7 +291,7 @@ int mse_record_string(const struct mse_record *record, enum mse_param param,
 	if (mse_param_kind(param) != MSE_KIND_STRING ||
 	    !find_param(record, param, &span) || span.data[0] != '"')
 		return 0;
-	*value_r = decode_string(span);
+	*value_r = mse_json_scan_decode(&span);
 	return *value_r == NULL ? -1 : 1;
 }
 
