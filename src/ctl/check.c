@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,23 @@ static void mse_ctl_check_endpoints(struct mse_ctl_check *check,
 	}
 }
 
-/* doveconf's answer to one question, its line end cut. -1: no doveconf, or it
+/* Runs of white space as one space each, none at the end. */
+static void mse_ctl_one_line(char *text, size_t len)
+{
+	size_t from, to = 0;
+
+	for (from = 0; from < len; from++) {
+		if (strchr(" \t\n", text[from]) == NULL)
+			text[to++] = text[from];
+		else if (to > 0 && text[to - 1] != ' ')
+			text[to++] = ' ';
+	}
+	if (to > 0 && text[to - 1] == ' ')
+		to--;
+	text[to] = '\0';
+}
+
+/* doveconf's answer to one question, as one line. -1: no doveconf, or it
    refused. */
 static int mse_ctl_doveconf(const struct mse_ctl *ctl, const char *filter,
 			    const char *setting, char *text, size_t size)
@@ -135,7 +152,6 @@ static int mse_ctl_doveconf(const struct mse_ctl *ctl, const char *filter,
 		argv[n++] = "-f";
 		argv[n++] = filter;
 	}
-	argv[n++] = "-h";
 	argv[n++] = setting;
 	argv[n] = NULL;
 	if (pipe(fds) < 0)
@@ -155,48 +171,87 @@ static int mse_ctl_doveconf(const struct mse_ctl *ctl, const char *filter,
 	       (got = read(fds[0], text + len, size - 1 - len)) > 0)
 		len += (size_t)got;
 	(void)close(fds[0]);
-	text[len] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	mse_ctl_one_line(text, len);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return -1;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
 }
 
+/* Whether an answer to "mail_plugins" has mailhook: 1, or 0, or -1 if it does
+   not say. "mail_plugins = a b" (every answer of Dovecot 2.3) is all there is;
+   "mail_plugins { a = yes b = no }" (2.4) is only what one place adds to the
+   list above it. */
+static int mse_ctl_lists_mailhook(const char *answer)
+{
+	char words[4096], *word, *rest;
+	bool braces;
+
+	(void)snprintf(words, sizeof(words), "%s", answer);
+	(void)strtok_r(words, " ", &rest);
+	word = strtok_r(NULL, " ", &rest);
+	braces = word != NULL && strcmp(word, "{") == 0;
+	while ((word = strtok_r(NULL, " ,:", &rest)) != NULL) {
+		if (strcmp(word, "mailhook") != 0)
+			continue;
+		if (!braces)
+			return 1;
+		(void)strtok_r(NULL, " ", &rest);
+		word = strtok_r(NULL, " ", &rest);
+		return word != NULL && strcmp(word, "yes") == 0 ? 1 : 0;
+	}
+	return braces ? -1 : 0;
+}
+
+static void mse_ctl_check_protocol(struct mse_ctl_check *check,
+				   const char *protocol, const char *global)
+{
+	char text[4096], filter[32];
+	int has;
+
+	(void)snprintf(filter, sizeof(filter), "protocol=%s", protocol);
+	if (mse_ctl_doveconf(check->ctl, filter, "mail_plugins", text,
+			     sizeof(text)) < 0)
+		return;
+	has = mse_ctl_lists_mailhook(text);
+	if (has < 0)
+		has = mse_ctl_lists_mailhook(global);
+	if (has > 0)
+		mse_ctl_say(check, "ok", "protocol %s has mailhook in "
+			    "mail_plugins", protocol);
+	else
+		mse_ctl_say(check, "problem", "protocol %s lacks mailhook: "
+			    "doveconf says \"%s\" for it", protocol, text);
+}
+
 static void mse_ctl_check_dovecot(struct mse_ctl_check *check)
 {
-	static const char *const protocols[] = { "imap", "pop3", "lmtp" };
+	static const char *const protocols[] = {
+		"imap", "pop3", "lmtp", "lda", "doveadm"
+	};
+	static const char base_dir[] = "base_dir = ";
 	const struct mse_ctl *ctl = check->ctl;
-	char text[4096], filter[32];
+	char text[4096], *dir = text + strlen(base_dir);
 	unsigned int i;
 
-	if (mse_ctl_doveconf(ctl, NULL, "base_dir", text, sizeof(text)) < 0) {
+	if (mse_ctl_doveconf(ctl, NULL, "base_dir", text, sizeof(text)) < 0 ||
+	    strncmp(text, base_dir, strlen(base_dir)) != 0) {
 		mse_ctl_say(check, "note", "Dovecot's settings were not "
 			    "looked at: doveconf is missing or failed");
 		return;
 	}
 	/* Another Dovecot's settings would say nothing about this daemon. */
 	if (ctl->dovecot == NULL &&
-	    (strncmp(ctl->control, text, strlen(text)) != 0 ||
-	     ctl->control[strlen(text)] != '/')) {
+	    (strncmp(ctl->control, dir, strlen(dir)) != 0 ||
+	     ctl->control[strlen(dir)] != '/')) {
 		mse_ctl_say(check, "note", "Dovecot's settings were not "
 			"looked at: %s is not in its base_dir %s; say which "
-			"with --dovecot FILE", ctl->control, text);
+			"with --dovecot FILE", ctl->control, dir);
 		return;
 	}
-	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
-		(void)snprintf(filter, sizeof(filter), "protocol=%s",
-			       protocols[i]);
-		if (mse_ctl_doveconf(ctl, filter, "mail_plugins", text,
-				     sizeof(text)) < 0)
-			continue;
-		if (strstr(text, "mailhook") != NULL)
-			mse_ctl_say(check, "ok", "protocol %s has mailhook in "
-				    "mail_plugins", protocols[i]);
-		else
-			mse_ctl_say(check, "problem", "protocol %s lacks "
-				"mailhook: its mail_plugins are \"%s\"",
-				protocols[i], text);
-	}
+	if (mse_ctl_doveconf(ctl, NULL, "mail_plugins", text, sizeof(text)) < 0)
+		return;
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		mse_ctl_check_protocol(check, protocols[i], text);
 }
 
 int mse_ctl_check(const struct mse_ctl *ctl)
