@@ -83,6 +83,20 @@ static int mailhook_settings_get_dir(struct mail_user *user,
 	return 0;
 }
 
+static const char *
+mailhook_settings_complaint(const struct mailhook_settings *set,
+			    const char *error)
+{
+	/* Dovecot calls that a bug; it is a file that is not there. */
+	if (strstr(error, "no settings struct") != NULL)
+		return "Settings are unknown, going on with the defaults: "
+			"Dovecot found no libmailhook_settings.so of its own "
+			"release in its modules/settings directory";
+	return t_strdup_printf("Settings cannot be read, going on with %s: %s",
+			       set->dir == NULL ? "the defaults" :
+			       "mailhook_durability = process", error);
+}
+
 void mailhook_settings_get(struct mail_user *user,
 			   struct mailhook_settings *set_r,
 			   const char **warning_r)
@@ -95,10 +109,7 @@ void mailhook_settings_get(struct mail_user *user,
 	if (mailhook_settings_get_dir(user, set_r, &error) < 0 ||
 	    settings_get(user->event, &mailhook_setting_parser_info, 0, &set,
 			 &error) < 0) {
-		*warning_r = t_strdup_printf(
-			"Settings cannot be read, going on with %s: %s",
-			set_r->dir == NULL ? "the defaults" :
-			"mailhook_durability = process", error);
+		*warning_r = mailhook_settings_complaint(set_r, error);
 		return;
 	}
 	set_r->durability = mailhook_keep(user, set->mailhook_durability);

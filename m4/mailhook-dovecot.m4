@@ -12,7 +12,7 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
   AC_ARG_WITH([moduledir],
     [AS_HELP_STRING([--with-moduledir=DIR], [where Dovecot loads plugins from (default: as dovecot-config says)])])
   AC_ARG_WITH([settingsdir],
-    [AS_HELP_STRING([--with-settingsdir=DIR], [where Dovecot 2.4 loads settings modules from, whatever mail_plugin_dir says (default: "settings" in the module directory of dovecot-config)])])
+    [AS_HELP_STRING([--with-settingsdir=DIR], [where Dovecot 2.4 loads settings modules from (default: "settings" in the module directory)])])
   AC_ARG_WITH([dovecot-libexecdir],
     [AS_HELP_STRING([--with-dovecot-libexecdir=DIR], [where Dovecot keeps its service executables (default: as dovecot-config says)])])
 
@@ -49,8 +49,16 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
       LIBS=$mailhook_libs
     ])
   ])
-  AS_IF([test -n "$with_moduledir"], [dovecot_moduledir=$with_moduledir])
+  # Nothing goes outside a directory that was named. But mail_plugin_dir does
+  # not move settings modules: Dovecot has their directory compiled in.
+  mailhook_settingsdir=$dovecot_settingsdir
+  AS_IF([test -n "$with_moduledir"], [
+    dovecot_moduledir=$with_moduledir
+    dovecot_settingsdir=$with_moduledir/settings
+  ])
   AS_IF([test -n "$with_settingsdir"], [dovecot_settingsdir=$with_settingsdir])
+  AS_IF([test "$dovecot_series" = 2.4 && test "$dovecot_settingsdir" != "$mailhook_settingsdir"],
+    [AC_MSG_WARN([libmailhook_settings.so goes to $dovecot_settingsdir, but this Dovecot looks for settings modules in $mailhook_settingsdir alone])])
   AS_IF([test -n "$with_dovecot_libexecdir"], [dovecot_libexecdir=$with_dovecot_libexecdir])
   AC_SUBST([DOVECOT_CPPFLAGS])
   AC_SUBST([DOVECOT_LIBS])
