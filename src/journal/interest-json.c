@@ -259,8 +259,9 @@ static struct json_object *parse_text(const char *text, size_t len)
 
 	if (tokener == NULL)
 		return NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
-			       JSON_TOKENER_ALLOW_TRAILING_CHARS);
+	/* Not JSON_TOKENER_STRICT: json-c 0.18, Debian 13's, then refuses
+	   every letter outside ASCII. What it would refuse besides does not
+	   harm here. */
 	document = json_tokener_parse_ex(tokener, text, (int)len);
 	json_tokener_free(tokener);
 	if (!json_object_is_type(document, json_type_object)) {
