@@ -121,6 +121,7 @@ void mse_derive_changes_clear(struct mse_derive_changes *changes)
 	free(changes->announced);
 	free(changes->late);
 	free(changes->forgotten);
+	mse_derive_memories_free(changes->memories, changes->memory_count);
 	memset(changes, 0, sizeof(*changes));
 }
 
@@ -130,7 +131,8 @@ bool mse_derive_has_changes(const struct mse_derive *derive)
 
 	return changes->checkpoint_count > 0 || changes->announced_count > 0 ||
 	       changes->late_count > 0 || changes->state_count > 0 ||
-	       changes->forgotten_count > 0 || changes->seal_file[0] != '\0' ||
+	       changes->forgotten_count > 0 || changes->memory_count > 0 ||
+	       changes->seal_file[0] != '\0' ||
 	       changes->boot ||
 	       strcmp(derive->position.file, derive->committed.file) != 0 ||
 	       derive->position.offset != derive->committed.offset;
@@ -145,6 +147,26 @@ static int put_state(struct mse_ledger *ledger,
 						 state->key, error_r);
 	return mse_ledger_put_derived(ledger, state->kind, state->key,
 				      state->value, error_r);
+}
+
+static int put_memories(struct mse_ledger *ledger,
+			const struct mse_derive_changes *changes,
+			struct mse_error *error_r)
+{
+	const struct mse_derive_memory *memory;
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < changes->memory_count && ret == 0; i++) {
+		memory = &changes->memories[i];
+		ret = memory->value == NULL ?
+			mse_ledger_delete_derived(ledger, memory->kind,
+						  memory->key, error_r) :
+			mse_ledger_put_derived(ledger, memory->kind,
+					       memory->key, memory->value,
+					       error_r);
+	}
+	return ret;
 }
 
 static int put_lists(struct mse_ledger *ledger,
@@ -195,6 +217,7 @@ static int run_commit(struct mse_ledger *ledger, struct mse_ledger_job *job,
 	if (mse_ledger_put_cursor(ledger, MSE_LEDGER_DERIVE, &commit->cursor,
 				  error_r) < 0 ||
 	    put_lists(ledger, changes, error_r) < 0 ||
+	    put_memories(ledger, changes, error_r) < 0 ||
 	    mse_ledger_put_value(ledger, "alive", commit->alive, error_r) < 0)
 		return -1;
 	if (changes->seal_file[0] != '\0' &&

@@ -37,7 +37,13 @@ int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
 		       int64_t until_ms)
 {
 	struct mse_derive_gap *gap;
+	size_t i;
 
+	/* What is read twice after a start is told once. */
+	for (i = 0; i < derive->gap_count; i++) {
+		if (strcmp(derive->gaps[i].cause, cause) == 0)
+			return 0;
+	}
 	gap = mse_derive_grow(derive->gaps, &derive->gap_size,
 			      derive->gap_count, sizeof(*gap));
 	if (gap == NULL)

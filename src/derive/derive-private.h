@@ -65,12 +65,18 @@ struct mse_derive_changes {
 	size_t state_count, state_size;
 	char (*forgotten)[MSE_UUID_SIZE]; /* released files */
 	size_t forgotten_count, forgotten_size;
+	struct mse_derive_memory {
+		const char *kind;      /* a literal */
+		char *key, *value;     /* value NULL: forget it */
+	} *memories;
+	size_t memory_count;
 	char seal_file[MSE_UUID_SIZE]; /* "": no seal */
 	uint64_t seal_length;
 	bool boot;               /* this boot is accounted for */
 };
 
 struct mse_derive_commit;
+struct mse_derive_batch;
 
 struct mse_derive {
 	struct mse_journal *journal;
@@ -85,6 +91,7 @@ struct mse_derive {
 	int64_t last_record_ms;         /* wall time of that record; 0 */
 	bool caught_up;                 /* read to the end since the start */
 	bool at_end;                    /* the last read said END */
+	bool has_missed;                /* facts were read before that */
 	struct mse_derive_seen seen;    /* only until caught up and appended */
 
 	/* Damage being read; closed by the next record or the end. */
@@ -101,6 +108,10 @@ struct mse_derive {
 	size_t tail_count, tail_size;
 	struct mse_buf late;            /* records to append again */
 	unsigned int late_records;
+	struct mse_derive_batch *batch; /* facts, noted or being resolved */
+	struct mse_buf events;          /* what follows from them, in line */
+	unsigned int event_records;
+	int64_t resolve_at;             /* mono: not before */
 
 	uint64_t announced[MSE_PRESENCE_SLOTS];
 	int64_t announced_until[MSE_PRESENCE_SLOTS];
@@ -140,6 +151,17 @@ int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
 			     struct mse_error *error_r);
 struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
 					   const char *file);
+
+/* derive-facts.c: what follows from records of interest. */
+/* Notes the record if something can follow from it. -1: out of memory. */
+int mse_derive_note(struct mse_derive *derive, const struct mse_record *record);
+/* False while outcomes wait to be committed, or too much is noted. */
+bool mse_derive_may_read(const struct mse_derive *derive);
+/* Sends what is noted to the ledger's thread, one batch at a time. */
+void mse_derive_resolve(struct mse_derive *derive, int64_t mono_ms);
+void mse_derive_batch_leave(struct mse_derive *derive);
+void mse_derive_memories_free(struct mse_derive_memory *memories,
+			      size_t count);
 
 /* derive-commit.c */
 int mse_derive_note_checkpoint(struct mse_derive *derive,

@@ -42,6 +42,7 @@ int mse_derive_new(const struct mse_derive_parts *parts,
 	derive->appender = parts->appender;
 	derive->clock = parts->clock;
 	mse_buf_init(&derive->late, APPEND_MAX);
+	mse_buf_init(&derive->events, APPEND_MAX);
 	derive->server_name = strdup(parts->server_name);
 	derive->server_fqdn = strdup(parts->server_fqdn);
 	if (derive->server_name == NULL || derive->server_fqdn == NULL) {
@@ -74,7 +75,9 @@ void mse_derive_free(struct mse_derive **_derive)
 	mse_journal_reader_free(&derive->reader);
 	mse_derive_seen_clear(&derive->seen);
 	mse_derive_changes_clear(&derive->changes);
+	mse_derive_batch_leave(derive);
 	mse_buf_clear(&derive->late);
+	mse_buf_clear(&derive->events);
 	free(derive->gaps);
 	free(derive->tails);
 	free(derive->server_name);
@@ -146,7 +149,8 @@ static int take_record(struct mse_derive *derive,
 
 	if (close_damage(derive, result->record.time_ms, error_r) < 0)
 		return -1;
-	if (remember(derive, &result->record) < 0)
+	if (remember(derive, &result->record) < 0 ||
+	    mse_derive_note(derive, &result->record) < 0)
 		return out_of_memory(error_r);
 	derive->last_record_ms = result->record.time_ms;
 	derive->position = *position;
@@ -189,6 +193,8 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 
 	derive->at_end = false;
 	for (i = 0; i < READ_AT_ONCE && ret == 0; i++) {
+		if (!mse_derive_may_read(derive))
+			return 0;
 		switch (mse_journal_reader_next(derive->reader, &result,
 						error_r)) {
 		case MSE_READ_RECORD:
@@ -234,6 +240,30 @@ static bool find_end_file(struct mse_derive *derive,
 	return false;
 }
 
+/* The end was reached once: what causes are there is known. Facts between the
+   cursor and here were only met: they are read again, now for good. */
+static void catch_up(struct mse_derive *derive)
+{
+	struct mse_journal_reader *reader;
+
+	if (derive->caught_up)
+		return;
+	if (derive->has_missed) {
+		reader = mse_journal_reader_new(derive->journal,
+						&derive->committed);
+		if (reader == NULL)
+			return; /* at the next run */
+		mse_journal_reader_free(&derive->reader);
+		derive->reader = reader;
+		derive->position = derive->committed;
+		derive->has_missed = false;
+		derive->at_end = false;
+		derive->in_damage = false;
+		derive->checkpoint_file[0] = '\0';
+	}
+	derive->caught_up = true;
+}
+
 /* At the end: enters a file that has no record yet, and plans the last step
    of a rotation, where all cursors leave the old file: at the end of its last
    whole record, as what follows is late, or torn. */
@@ -251,7 +281,7 @@ static void settle_at_end(struct mse_derive *derive, int64_t mono_ms)
 		derive->position = start;
 	}
 	if (file.current) {
-		derive->caught_up = true;
+		catch_up(derive);
 	} else if (mono_ms >= derive->settle_at &&
 		   (derive->commit == NULL || derive->commit_failed)) {
 		memcpy(derive->changes.seal_file, file.uuid,
@@ -311,6 +341,8 @@ static void appended(struct mse_derive *derive)
 	derive->gap_count = 0;
 	derive->late_records = 0;
 	mse_buf_reset(&derive->late);
+	derive->event_records = 0;
+	mse_buf_reset(&derive->events);
 	derive->append_wait_ms = 0;
 	derive->commit_at = 0;
 }
@@ -319,7 +351,7 @@ static void appended(struct mse_derive *derive)
 static int append(struct mse_derive *derive, int64_t mono_ms,
 		  struct mse_error *error_r)
 {
-	unsigned int records = derive->late_records;
+	unsigned int records = derive->late_records + derive->event_records;
 	struct mse_buf bytes;
 	int ret = 0;
 
@@ -329,6 +361,7 @@ static int append(struct mse_derive *derive, int64_t mono_ms,
 		return 1;
 	mse_buf_init(&bytes, APPEND_MAX);
 	mse_buf_append(&bytes, derive->late.data, derive->late.len);
+	mse_buf_append(&bytes, derive->events.data, derive->events.len);
 	write_gaps(derive, &bytes, &records);
 	if (mse_buf_failed(&bytes) || mse_buf_failed(&derive->late)) {
 		ret = out_of_memory(error_r);
@@ -388,20 +421,23 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 		return commit(derive, mono_ms, false, error_r);
 	if (look_around(derive, mono_ms, error_r) < 0)
 		return -1;
+	mse_derive_resolve(derive, mono_ms);
 	ret = append(derive, mono_ms, error_r);
 	if (ret < 0) {
 		/* The append's sentence is the one to tell. */
 		(void)commit(derive, mono_ms, false, NULL);
 		return -1;
 	}
-	return commit(derive, mono_ms, ret == 0, error_r);
+	return commit(derive, mono_ms, ret == 0 && derive->batch == NULL,
+		      error_r);
 }
 
 static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 {
 	int64_t next = mono_ms + LOOK_IDLE_MS;
 
-	if (derive->gap_count > 0 || derive->late_records > 0)
+	if (derive->gap_count > 0 || derive->late_records > 0 ||
+	    derive->event_records > 0)
 		next = derive->append_at > mono_ms ? derive->append_at :
 			mono_ms;
 	else if (!mse_derive_is_idle(derive))
@@ -409,6 +445,12 @@ static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 	/* A rotated file that waits for its seal. */
 	if (derive->settle_at > mono_ms && derive->settle_at < next)
 		next = derive->settle_at;
+	/* Facts to resolve; once they are, the worker wakes the loop. */
+	if (derive->batch != NULL && next > mono_ms + LOOK_EVERY_MS)
+		next = mono_ms + LOOK_EVERY_MS;
+	if (derive->batch != NULL && derive->resolve_at > mono_ms &&
+	    derive->resolve_at < next)
+		next = derive->resolve_at;
 	if (derive->commit != NULL && next > mono_ms + LOOK_EVERY_MS)
 		next = mono_ms + LOOK_EVERY_MS;
 	return next < mono_ms ? mono_ms : next;
@@ -432,7 +474,8 @@ int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r)
 bool mse_derive_is_idle(const struct mse_derive *derive)
 {
 	return derive->commit == NULL && derive->gap_count == 0 &&
-	       derive->late_records == 0 && !mse_derive_has_changes(derive);
+	       derive->late_records == 0 && derive->event_records == 0 &&
+	       derive->batch == NULL && !mse_derive_has_changes(derive);
 }
 
 const char *mse_derive_file(const struct mse_derive *derive)
