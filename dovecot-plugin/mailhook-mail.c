@@ -40,11 +40,9 @@ static void mailhook_mail_expunge(struct mail *mail)
 {
 	struct mail_private *pmail = (struct mail_private *)mail;
 	union mail_module_context *lmail = MAILHOOK_MAIL_CONTEXT(pmail);
-	struct mailhook_transaction *mt = NULL;
+	struct mailhook_transaction *mt =
+		mailhook_mail_wanted(mail, MAILHOOK_EXPUNGE_TYPES);
 
-	/* Deleting a mailbox is MailboxDelete alone. */
-	if (!mail->box->deleting)
-		mt = mailhook_mail_wanted(mail, MAILHOOK_EXPUNGE_TYPES);
 	if (mt != NULL)
 		mailhook_transaction_expunge(mt, mail);
 	lmail->super.expunge(mail);

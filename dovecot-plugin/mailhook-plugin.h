@@ -149,6 +149,9 @@ struct mailhook_mailbox {
 	union mailbox_module_context module_ctx;
 	const char *guid; /* once it has been asked for */
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
+	/* While the mailbox is being deleted: its mails' committed expunge,
+	   which is reported only if the mailbox stays. */
+	struct mailhook_transaction *emptied;
 };
 
 struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
@@ -172,6 +175,7 @@ bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 				mse_event_types_t types);
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail);
+void mailhook_transaction_free(struct mailhook_transaction **mt);
 
 /* Why a message is saved: a literal. */
 const char *mailhook_save_cause(const struct mail_save_context *ctx);
@@ -191,11 +195,47 @@ void mailhook_transaction_flags(struct mailhook_transaction *mt,
 
 void mailhook_mail_allocated(struct mail *mail);
 
+/* mailhook-acl.c */
+
+/* What one identifier may do. Rights are RFC 4314's letters, "" if it has
+   none, NULL if the ACL does not name it. */
+struct mailhook_acl {
+	const char *id;   /* "user=joe", "anyone", … as Dovecot writes it */
+	const char *user; /* NULL unless the identifier is a user */
+	const char *rights, *neg_rights;
+	bool lookup;
+};
+ARRAY_DEFINE_TYPE(mailhook_acl, struct mailhook_acl);
+
+/* The mailbox's own ACL, from the pool. -1 if it cannot be read or ACLs are
+   not in use. */
+int mailhook_acl_list(struct mailbox *box, pool_t pool,
+		      ARRAY_TYPE(mailhook_acl) *list_r);
+
+/* mailhook-attribute.c */
+
+struct mailhook_attributes;
+
+struct mailbox_transaction_context *
+mailhook_transaction_begin(struct mailbox *box,
+			   enum mailbox_transaction_flags flags,
+			   const char *reason);
+/* Before the commit: what it changes, NULL if nothing that anyone wants. */
+struct mailhook_attributes *
+mailhook_attributes_take(struct mailbox_transaction_context *t);
+/* After it. */
+void mailhook_attributes_report(struct mailhook_attributes *attributes,
+				struct mailbox *box);
+void mailhook_attributes_free(struct mailhook_attributes **attributes);
+/* Instead of a commit. */
+void mailhook_attributes_drop(struct mailbox_transaction_context *t);
+
 /* mailhook-report.c: what a committed transaction noted, as records. */
 
 struct mailhook_save {
 	enum mse_event_type type;
 	bool used;
+	bool failed; /* reported only if it was committed all the same */
 	bool size_known;
 	uint64_t size;
 	const char *flag_names; /* NULL if none */
@@ -204,7 +244,7 @@ struct mailhook_save {
 };
 
 struct mailhook_flag_change {
-	uint32_t uid;
+	uint32_t uid, seq;
 	struct mailhook_state before, after;
 };
 
@@ -237,8 +277,14 @@ struct mailhook_transaction {
 	struct mailhook_quota_notes quota;
 };
 
+/* conflicts: the sequences whose flag changes the commit refused (STORE
+   UNCHANGEDSINCE); NULL if it was not asked to. */
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
-		     const struct mail_transaction_commit_changes *changes);
+		     const struct mail_transaction_commit_changes *changes,
+		     const ARRAY_TYPE(seq_range) *conflicts);
+/* The expunges of a mailbox that was emptied and then not deleted. */
+void mailhook_report_emptied(struct mailhook_transaction *mt,
+			     struct mailbox *box);
 
 /* mailhook-quota.c: refusals, and how quotas stand. */
 

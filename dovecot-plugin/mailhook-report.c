@@ -111,8 +111,11 @@ mailhook_report_saves(struct mailhook_report_context *ctx,
 		if (!saved.save->used)
 			continue;
 		/* In append order. Empty if the backend gives no UIDs. */
-		if (!seq_range_array_iter_nth(&iter, i, &saved.uid))
+		if (!seq_range_array_iter_nth(&iter, i, &saved.uid)) {
+			if (saved.save->failed)
+				continue;
 			saved.uid = 0;
+		}
 		array_push_back(&sorted, &saved);
 	}
 	array_sort(&sorted, mailhook_saved_cmp);
@@ -233,24 +236,8 @@ static void mailhook_report_group(struct mailhook_report_context *ctx,
 	mailhook_batch_add(&ctx->batch, &event);
 }
 
-/* A STORE UNCHANGEDSINCE may have left some mails alone, without saying
-   which: the index tells whether this one is now as it should be. */
-static bool mailhook_change_holds(struct mailhook_report_context *ctx,
-				  const struct mailhook_flag_change *change)
-{
-	const struct mail_index_record *rec;
-	uint32_t seq;
-
-	if (ctx->view == NULL ||
-	    !mail_index_lookup_seq(ctx->view, change->uid, &seq))
-		return FALSE;
-	rec = mail_index_lookup(ctx->view, seq);
-	return (rec->flags & MAIL_FLAGS_NONRECENT) == change->after.flags;
-}
-
-static void
-mailhook_report_flags(struct mailhook_report_context *ctx,
-		      const struct mail_transaction_commit_changes *changes)
+static void mailhook_report_flags(struct mailhook_report_context *ctx,
+				  const ARRAY_TYPE(seq_range) *conflicts)
 {
 	static const enum mse_event_type order[] = {
 		MSE_EVENT_FLAGS_CLEAR, MSE_EVENT_MESSAGE_TRASH,
@@ -262,9 +249,11 @@ mailhook_report_flags(struct mailhook_report_context *ctx,
 
 	if (array_count(&ctx->mt->changes) == 0)
 		return;
+	if (conflicts != NULL && !array_is_created(conflicts))
+		conflicts = NULL;
 	array_foreach(&ctx->mt->changes, change) T_BEGIN {
-		if (changes->ignored_modseq_changes == 0 ||
-		    mailhook_change_holds(ctx, change))
+		if (conflicts == NULL ||
+		    !seq_range_exists(conflicts, change->seq))
 			mailhook_group_change(ctx, change);
 	} T_END;
 	for (i = 0; i < N_ELEMENTS(order); i++) {
@@ -337,7 +326,8 @@ mailhook_report_look(struct mailhook_report_context *ctx,
 }
 
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
-		     const struct mail_transaction_commit_changes *changes)
+		     const struct mail_transaction_commit_changes *changes,
+		     const ARRAY_TYPE(seq_range) *conflicts)
 {
 	struct mailhook_report_context ctx;
 
@@ -354,11 +344,21 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 	mailhook_batch_init(&ctx.batch, mt->user);
 
 	mailhook_report_saves(&ctx, changes);
-	mailhook_report_flags(&ctx, changes);
+	mailhook_report_flags(&ctx, conflicts);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPUNGE, &mt->expunged);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPIRE, &mt->expired);
 
 	mailhook_batch_send(&ctx.batch);
 	if (ctx.view != NULL)
 		mail_index_view_close(&ctx.view);
+}
+
+void mailhook_report_emptied(struct mailhook_transaction *mt,
+			     struct mailbox *box)
+{
+	struct mail_transaction_commit_changes changes;
+
+	i_zero(&changes);
+	t_array_init(&changes.saved_uids, 1);
+	mailhook_report(mt, box, &changes, NULL);
 }

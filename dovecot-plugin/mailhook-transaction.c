@@ -104,9 +104,16 @@ bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 	return (mt->wants & types) != 0;
 }
 
-static void mailhook_transaction_free(struct mailhook_transaction *mt)
+void mailhook_transaction_free(struct mailhook_transaction **_mt)
 {
-	pool_unref(&mt->pool);
+	struct mailhook_transaction *mt = *_mt;
+	pool_t pool;
+
+	if (mt == NULL)
+		return;
+	*_mt = NULL;
+	pool = mt->pool;
+	pool_unref(&pool);
 }
 
 static void mailhook_transaction_make_id(struct mailhook_transaction *mt)
@@ -186,7 +193,7 @@ static const char *mailhook_source_uri(pool_t pool, struct mail *mail)
 }
 
 /* Its place among this transaction's appends. FALSE if the backend gave the
-   mail none (it then has no UID to report either). */
+   mail none (it then has no UID to report either), or has taken it back. */
 static bool mailhook_save_idx(const struct mail_save_context *ctx,
 			      const struct mail *mail, unsigned int *idx_r)
 {
@@ -194,6 +201,7 @@ static bool mailhook_save_idx(const struct mail_save_context *ctx,
 
 	if (itrans == NULL || itrans->first_new_seq == 0 ||
 	    mail->seq < itrans->first_new_seq ||
+	    mail->seq > itrans->last_new_seq ||
 	    mail->seq - itrans->first_new_seq >= MAILHOOK_SAVES_MAX)
 		return FALSE;
 	*idx_r = mail->seq - itrans->first_new_seq;
@@ -202,7 +210,8 @@ static bool mailhook_save_idx(const struct mail_save_context *ctx,
 
 static void mailhook_note_save(struct mailhook_transaction *mt,
 			       struct mail_save_context *ctx,
-			       struct mail *mail, struct mail *src)
+			       struct mail *mail, struct mail *src,
+			       bool failed)
 {
 	struct mailbox *box = ctx->transaction->box;
 	struct mailhook_save save;
@@ -217,6 +226,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	if (!mailhook_transaction_wants(mt, MSE_EVENT_BIT(save.type)))
 		return;
 	save.used = TRUE;
+	save.failed = failed;
 	mail_storage_last_error_push(box->storage);
 	save.size_known = mail_get_virtual_size(mail, &size) == 0;
 	if (save.size_known)
@@ -240,7 +250,7 @@ static void mailhook_note_saved(struct mailhook_transaction *mt,
 				bool instead)
 {
 	if (mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES)) T_BEGIN {
-		mailhook_note_save(mt, ctx, mail, src);
+		mailhook_note_save(mt, ctx, mail, src, FALSE);
 	} T_END;
 	if (!instead)
 		mailhook_quota_saved(mt, ctx, mail);
@@ -290,15 +300,43 @@ static int mailhook_save_finish(struct mail_save_context *ctx)
 	return 0;
 }
 
+static uint32_t
+mailhook_last_append(const struct mailbox_transaction_context *t)
+{
+	const struct mail_index_transaction *itrans = t->itrans;
+
+	return itrans == NULL || itrans->first_new_seq == 0 ? 0 :
+		itrans->last_new_seq;
+}
+
+/* What quota refuses is copied already, and who does not roll back (doveadm
+   copy) commits it. */
+static void mailhook_note_refused(struct mail_save_context *ctx,
+				  struct mail *src)
+{
+	struct mailhook_transaction *mt =
+		mailhook_transaction_get(ctx->transaction);
+
+	if (mt == NULL || ctx->dest_mail == NULL ||
+	    !mailhook_transaction_wants(mt, MAILHOOK_SAVE_TYPES))
+		return;
+	T_BEGIN {
+		mailhook_note_save(mt, ctx, ctx->dest_mail, src, TRUE);
+	} T_END;
+}
+
 static int mailhook_copy(struct mail_save_context *ctx, struct mail *src)
 {
 	struct mailhook_mailbox *mbox =
 		mailhook_mailbox_get(ctx->transaction->box);
 	struct mailhook_transaction *mt;
+	uint32_t last = mailhook_last_append(ctx->transaction);
 	bool moving = ctx->moving;
 
 	if (mbox->module_ctx.super.copy(ctx, src) < 0) {
 		mailhook_quota_copy_failed(ctx, src);
+		if (mailhook_last_append(ctx->transaction) > last)
+			mailhook_note_refused(ctx, src);
 		return -1;
 	}
 	mt = mailhook_transaction_get(ctx->transaction);
@@ -427,6 +465,7 @@ void mailhook_transaction_flags(struct mailhook_transaction *mt,
 	}
 	i_zero(&change);
 	change.uid = mail->uid;
+	change.seq = mail->seq;
 	change.before.flags = before->flags;
 	change.before.keywords = mailhook_keep(mt, idx, before->keywords);
 	change.after.flags = after.flags;
@@ -436,20 +475,36 @@ void mailhook_transaction_flags(struct mailhook_transaction *mt,
 
 /* The end */
 
+/* Deleting a mailbox empties it first, in a transaction of its own, and is
+   MailboxDelete alone if it then succeeds. */
+static void mailhook_transaction_keep(struct mailhook_mailbox *mbox,
+				      struct mailhook_transaction *mt)
+{
+	mailhook_transaction_free(&mbox->emptied);
+	mbox->emptied = mt;
+}
+
+/* changes: NULL if it was rolled back. */
 static void
 mailhook_transaction_ended(struct mailhook_transaction *mt, struct mailbox *box,
-			   const struct mail_transaction_commit_changes *changes)
+			   const struct mail_transaction_commit_changes *changes,
+			   const ARRAY_TYPE(seq_range) *conflicts)
 {
+	bool keep = changes != NULL && box->deleting;
+
 	T_BEGIN {
 		mail_storage_last_error_push(box->storage);
-		if (changes != NULL) {
+		if (changes != NULL)
 			mailhook_transaction_make_id(mt);
-			mailhook_report(mt, box, changes);
-		}
+		if (changes != NULL && !keep)
+			mailhook_report(mt, box, changes, conflicts);
 		mailhook_quota_transaction_ended(mt, box, changes != NULL);
 		mail_storage_last_error_pop(box->storage);
 	} T_END;
-	mailhook_transaction_free(mt);
+	if (keep)
+		mailhook_transaction_keep(mailhook_mailbox_get(box), mt);
+	else
+		mailhook_transaction_free(&mt);
 }
 
 static int
@@ -457,17 +512,25 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 			    struct mail_transaction_commit_changes *changes_r)
 {
 	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_attributes *attributes = mailhook_attributes_take(t);
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	const ARRAY_TYPE(seq_range) *conflicts;
 	int ret;
 
+	/* The caller's own array, filled by the commit. */
+	conflicts = t->itrans != NULL ? t->itrans->conflict_seqs : NULL;
 	/* t is freed in here. */
 	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
-	if (mt == NULL)
-		return ret;
-	if (ret < 0)
+	if (ret < 0 && mt != NULL)
 		mailhook_quota_commit_failed(mt, box);
-	mailhook_transaction_ended(mt, box, ret < 0 ? NULL : changes_r);
+	if (mt != NULL)
+		mailhook_transaction_ended(mt, box, ret < 0 ? NULL : changes_r,
+					   conflicts);
+	if (ret == 0 && attributes != NULL) T_BEGIN {
+		mailhook_attributes_report(attributes, box);
+	} T_END;
+	mailhook_attributes_free(&attributes);
 	return ret;
 }
 
@@ -478,15 +541,17 @@ mailhook_transaction_rollback(struct mailbox_transaction_context *t)
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
 
+	mailhook_attributes_drop(t);
 	mbox->module_ctx.super.transaction_rollback(t);
 	if (mt != NULL)
-		mailhook_transaction_ended(mt, box, NULL);
+		mailhook_transaction_ended(mt, box, NULL, NULL);
 }
 
 void mailhook_transaction_hook(struct mailbox_vfuncs *v)
 {
 	v->save_finish = mailhook_save_finish;
 	v->copy = mailhook_copy;
+	v->transaction_begin = mailhook_transaction_begin;
 	v->transaction_commit = mailhook_transaction_commit;
 	v->transaction_rollback = mailhook_transaction_rollback;
 }

@@ -30,6 +30,8 @@
 	X(MAILBOX_RENAME, "MailboxRename", MAILBOX) \
 	X(MAILBOX_SUBSCRIBE, "MailboxSubscribe", SUBSCRIPTION) \
 	X(MAILBOX_UNSUBSCRIBE, "MailboxUnSubscribe", SUBSCRIPTION) \
+	X(ACL_CHANGE, "vnd.mailhook.AclChange", MAILBOX) \
+	X(METADATA_CHANGE, "vnd.mailhook.MetadataChange", MAILBOX) \
 	X(GAP, "vnd.mailhook.Gap", OWN) \
 	X(RESYNC, "vnd.mailhook.Resync", OWN) \
 	X(TEST, "vnd.mailhook.Test", OWN) \
@@ -79,6 +81,9 @@
 	X(DURATION, "vnd.mailhook.duration", NUMBER) \
 	X(BYTES_IN, "vnd.mailhook.bytesIn", NUMBER) \
 	X(BYTES_OUT, "vnd.mailhook.bytesOut", NUMBER) \
+	X(ACL_IDENTIFIER, "vnd.mailhook.aclIdentifier", STRING) \
+	X(ACL_RIGHTS, "vnd.mailhook.aclRights", STRING) \
+	X(ENTRY, "vnd.mailhook.entry", STRING) \
 	X(LOST, "vnd.mailhook.lost", NUMBER) \
 	X(SINCE, "vnd.mailhook.since", STRING) \
 	X(UNTIL, "vnd.mailhook.until", STRING) \

@@ -121,6 +121,39 @@ def configuration(shared):
         one.apply()
 
 
+class Served:
+    """A Dovecot with one endpoint that gets all there is but sessions."""
+
+    def __init__(self, receiver, **options):
+        self.receiver = receiver
+        self.configuration = Configuration(receiver)
+        self.path = self.configuration.add("all")
+        self.configuration.settings.update(options.pop("settings", {}))
+        self.dovecot = Dovecot(config=self.configuration.text(), **options)
+        self.configuration.dovecot = self.dovecot
+
+    def mail(self, name=None):
+        return Mail(self.dovecot, self.receiver, self.path,
+                    name or fresh_user())
+
+
+@pytest.fixture(scope="module")
+def serve(receiver):
+    """A maker of servers for all tests of a file: serve(**options of
+    Dovecot) gives a Served, started; `settings` go to mailhook.conf."""
+    made = []
+
+    def make(**options):
+        one = Served(receiver, **options)
+        made.append(one)
+        one.dovecot.start()
+        return one
+
+    yield make
+    for one in made:
+        one.dovecot.remove()
+
+
 @pytest.fixture
 def private(receiver):
     """A maker of private servers: private(daemon=..., **endpoint keys) gives

@@ -123,13 +123,14 @@ class Imap:
 
     def _line(self):
         """One answer line, literals included."""
-        line = self.raw.readline().rstrip(b"\r\n")
+        line = self.raw.readline()
+        if not line:
+            raise EOFError("the server closed the connection")
+        line = line.rstrip(b"\r\n")
         found = re.search(rb"\{(\d+)\}$", line)
         if found:
             data = self.raw.read(int(found[1]))
             return line + b"\r\n" + data + self._line()
-        if not line and self.raw.sock.fileno() < 0:
-            raise EOFError
         return line
 
     def _continuation(self):
