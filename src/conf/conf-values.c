@@ -8,6 +8,7 @@
  */
 #include "conf/conf-values.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -234,6 +235,39 @@ int mse_conf_check_url(const char *text, struct mse_error *error_r)
 				     "like \"https://host.example.com/path\" "
 				     "or with a port, "
 				     "\"https://host.example.com:8443/path\"");
+	return 0;
+}
+
+/* Numbers only: a name would have to be looked up, and may be several. */
+static bool is_address(const char *host, size_t len)
+{
+	unsigned char octets[sizeof(struct in6_addr)];
+	char text[INET6_ADDRSTRLEN];
+	int family = AF_INET;
+
+	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+		family = AF_INET6;
+		host++;
+		len -= 2;
+	}
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, host, len);
+	text[len] = '\0';
+	return inet_pton(family, text, octets) == 1;
+}
+
+int mse_conf_check_listen(const char *text, struct mse_error *error_r)
+{
+	const char *colon = strrchr(text, ':'), *end;
+	uint64_t port = 0;
+
+	end = colon == NULL ? NULL : read_digits(colon + 1, &port);
+	if (end == NULL || *end != '\0' || port < 1 || port > 65535 ||
+	    !is_address(text, (size_t)(colon - text)))
+		return mse_error_set(error_r, "is no address and port; write "
+				     "\"127.0.0.1:9423\" or, for IPv6, "
+				     "\"[::1]:9423\", or \"\" for none");
 	return 0;
 }
 

@@ -25,6 +25,8 @@ int mse_conf_parse_number(const char *text, unsigned int min,
 			  struct mse_error *error_r);
 int mse_conf_check_url(const char *text, struct mse_error *error_r);
 int mse_conf_check_server_name(const char *text, struct mse_error *error_r);
+/* ADDRESS:PORT to listen on: "127.0.0.1:9423", "[::1]:9423". */
+int mse_conf_check_listen(const char *text, struct mse_error *error_r);
 /* An absolute path of a file that can be opened for reading. */
 int mse_conf_check_file(const char *path, struct mse_error *error_r);
 int mse_conf_check_name(const char *text, struct mse_error *error_r);

@@ -30,7 +30,9 @@
 #define CONF_FILE_MAX ((size_t)64 * 1024 * 1024)
 #define SECRETS_MAX 16
 #define TAGS_MAX 4096
+#define METRICS_DEFAULT "127.0.0.1:9423"
 #define SECOND ((int64_t)1000)
+#define MINUTE (60 * SECOND)
 #define HOUR (3600 * SECOND)
 #define DAY (24 * HOUR)
 
@@ -83,13 +85,13 @@ static int fail_memory(void)
 
 /* Keys of this contract that a later version brings. */
 static const char *const later_keys[] = {
-	"metrics", "batch_events", "batch_bytes", "linger", "cert_file",
+	"batch_events", "batch_bytes", "linger", "cert_file",
 	"key_file", "bearer_file", "proxy", "headers", "compress",
 	"handshake", "allow_networks", "deny_networks", NULL
 };
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
-	"expire_services", NULL
+	"expire_services", "metrics", "lag_warning", NULL
 };
 static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
@@ -143,8 +145,8 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 			"retry_max give_up ca_file", name);
 	} else {
 		fail_at(cfg->line, "%s is no key; write one of server_name "
-			"retention journal_limit flag_events expire_services, "
-			"or endpoint NAME { … }", name);
+			"retention journal_limit flag_events expire_services "
+			"metrics lag_warning, or endpoint NAME { … }", name);
 	}
 }
 
@@ -269,7 +271,8 @@ static cfg_t *new_parser(void)
 	cfg_opt_t opts[] = {
 		STRING("server_name"), STRING("retention"),
 		STRING("journal_limit"), STRING("flag_events"),
-		LIST("expire_services"), STRING(END_KEY),
+		LIST("expire_services"), STRING("metrics"),
+		STRING("lag_warning"), STRING(END_KEY),
 		CFG_SEC("endpoint", endpoint_opts,
 			CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 		CFG_END()
@@ -769,6 +772,22 @@ static int take_journal_limit(cfg_t *cfg, struct mse_conf *conf)
 	return 0;
 }
 
+static int take_metrics(cfg_t *cfg, struct mse_conf *conf)
+{
+	struct value value;
+
+	if (get_value(cfg, "metrics", &value) < 0)
+		return -1;
+	if (value.count > 0 && *value_text(&value, 0) == '\0')
+		return 0;
+	if (take_checked(cfg, "metrics", mse_conf_check_listen,
+			 &conf->metrics) < 0)
+		return -1;
+	if (conf->metrics == NULL)
+		conf->metrics = strdup(METRICS_DEFAULT);
+	return conf->metrics == NULL ? fail_memory() : 0;
+}
+
 /* Dovecot tells its services the name it uses itself. */
 static char *host_name(void)
 {
@@ -789,11 +808,15 @@ static char *host_name(void)
 static int read_globals(cfg_t *cfg, struct mse_conf *conf)
 {
 	conf->retention_ms = DAY;
+	conf->lag_warning_ms = 15 * MINUTE;
 	if (take_checked(cfg, "server_name", mse_conf_check_server_name,
 			 &conf->server_name) < 0 ||
 	    take_duration(cfg, "retention", SECOND, 3650 * DAY,
 			  &conf->retention_ms) < 0 ||
 	    take_journal_limit(cfg, conf) < 0 ||
+	    take_metrics(cfg, conf) < 0 ||
+	    take_duration(cfg, "lag_warning", SECOND, 365 * DAY,
+			  &conf->lag_warning_ms) < 0 ||
 	    take_flag_events(cfg, conf) < 0 ||
 	    take_expire_services(cfg, conf) < 0)
 		return -1;
@@ -889,6 +912,7 @@ void mse_conf_free(struct mse_conf **_conf)
 		free(conf->expire_services[i]);
 	free(conf->expire_services);
 	free(conf->server_name);
+	free(conf->metrics);
 	free(conf);
 }
 

@@ -48,6 +48,8 @@ struct mse_conf {
 	char *server_name;          /* NULL in the file: the host's name */
 	int64_t retention_ms;
 	uint64_t journal_limit;     /* octets; at least 4 * 32 MiB */
+	char *metrics;              /* ADDRESS:PORT, numeric; NULL: off */
+	int64_t lag_warning_ms;
 	bool flag_events_full;
 	char **expire_services;     /* NULL-terminated */
 	struct mse_conf_endpoint *endpoints;

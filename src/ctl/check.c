@@ -21,8 +21,6 @@
 
 #include "conf/conf.h"
 
-#define LAG_MS (10 * 60 * 1000)
-
 struct mse_ctl_check {
 	const struct mse_ctl *ctl;
 	struct json_object *lines; /* --json */
@@ -105,15 +103,32 @@ static void mse_ctl_check_endpoints(struct mse_ctl_check *check,
 			mse_ctl_say(check, "problem", "endpoint %s: %s: %s",
 				    name, state,
 				    mse_ctl_text(one, "last_error"));
-		else if (strcmp(state, "paused") != 0 &&
-			 mse_ctl_number(one, "behind_ms") > LAG_MS)
-			mse_ctl_say(check, "problem", "endpoint %s: %lld "
-				"minutes behind", name,
-				mse_ctl_number(one, "behind_ms") / 60000);
+		else if (mse_ctl_number(one, "lagging") != 0)
+			mse_ctl_say(check, "problem", "endpoint %s: %s, %lld "
+				"s behind, more than lag_warning (%lld s)",
+				name, state,
+				mse_ctl_number(one, "behind_ms") / 1000,
+				mse_ctl_number(status, "lag_warning_ms") /
+				1000);
 		else
 			mse_ctl_say(check, "ok", "endpoint %s: %s", name,
 				    state);
 	}
+}
+
+static void mse_ctl_check_metrics(struct mse_ctl_check *check,
+				  struct json_object *status)
+{
+	const char *address = mse_ctl_text(status, "metrics");
+	const char *problem = mse_ctl_text(status, "metrics_problem");
+
+	if (*problem != '\0')
+		mse_ctl_say(check, "problem", "metrics: %s", problem);
+	else if (*address != '\0')
+		mse_ctl_say(check, "ok", "metrics and status page at "
+			    "http://%s/", address);
+	else
+		mse_ctl_say(check, "ok", "metrics are off");
 }
 
 /* Runs of white space as one space each, none at the end. */
@@ -271,6 +286,7 @@ int mse_ctl_check(const struct mse_ctl *ctl)
 			    mse_ctl_number(status, "pid"));
 		mse_ctl_check_dir(&check, mse_ctl_text(status, "dir"));
 		mse_ctl_check_endpoints(&check, status);
+		mse_ctl_check_metrics(&check, status);
 	} else {
 		mse_ctl_say(&check, "problem", "mailhookd does not answer at "
 			    "%s", ctl->control);

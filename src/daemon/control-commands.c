@@ -13,6 +13,7 @@
 
 #include "daemon/control-json.h"
 #include "daemon/daemon-private.h"
+#include "daemon/web.h"
 #include "deliver/deliver.h"
 #include "journal/journal.h"
 #include "ledger/worker.h"
@@ -32,6 +33,7 @@ static void mse_control_endpoint(const struct mse_endpoint_status *status,
 	mse_json_number(json, "behind_octets",
 			(int64_t)status->behind_octets);
 	mse_json_number(json, "behind_ms", status->behind_ms);
+	mse_json_bool(json, "lagging", status->lagging);
 	mse_json_number(json, "in_flight", status->in_flight);
 	mse_json_number(json, "parked", (int64_t)status->parked);
 	mse_json_number(json, "dead", (int64_t)status->dead);
@@ -81,6 +83,10 @@ static void mse_control_status(struct mse_control_client *client)
 	mse_json_number(&json, "generation", (int64_t)daemon->generation);
 	mse_json_number(&json, "ledger_queued",
 			mse_ledger_worker_queued(daemon->ledger));
+	mse_json_number(&json, "lag_warning_ms", daemon->conf->lag_warning_ms);
+	mse_json_string(&json, "metrics", daemon->conf->metrics);
+	mse_json_string(&json, "metrics_problem",
+			mse_web_problem(daemon->web));
 	mse_control_journal(&json, daemon);
 	mse_json_open(&json, "endpoints", '[');
 	mse_deliver_each_status(daemon->deliver, mse_control_endpoint, &json);

@@ -20,6 +20,8 @@
 #include "base/clock.h"
 #include "daemon/control.h"
 #include "daemon/log.h"
+#include "daemon/overview.h"
+#include "daemon/web.h"
 #include "deliver/deliver.h"
 #include "derive/derive.h"
 #include "http/http.h"
@@ -159,11 +161,16 @@ int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r)
 	    mse_daemon_new_deliver(daemon, error_r) < 0 ||
 	    mse_daemon_write_interest(daemon, error_r) < 0)
 		return -1;
+	if (mse_overview_new(daemon, &daemon->overview, error_r) < 0 ||
+	    mse_web_new(daemon, &daemon->web, error_r) < 0)
+		return -1;
 	return mse_control_new(daemon, &daemon->control, error_r);
 }
 
 void mse_daemon_parts_free(struct mse_daemon *daemon)
 {
+	mse_web_free(&daemon->web);
+	mse_overview_free(&daemon->overview);
 	mse_control_free(&daemon->control);
 	/* Before deliver: it calls done() of what is in flight. */
 	mse_http_free(&daemon->http);

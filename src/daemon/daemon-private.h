@@ -29,6 +29,8 @@ struct mse_daemon {
 	struct mse_deliver *deliver;
 	struct mse_http *http;
 	struct mse_control *control;
+	struct mse_overview *overview;
+	struct mse_web *web;
 
 	struct event *timer, *watch, *completions, *stop_pipe;
 	struct event *signals[MSE_SIGNALS];
@@ -38,6 +40,7 @@ struct mse_daemon {
 	int64_t generation_at_ms; /* the next */
 	bool ledger_rebuilt;
 	char current_file[MSE_UUID_SIZE]; /* when upkeep last ran */
+	uint64_t forced_releases; /* journal files some endpoint had not read */
 	int64_t started_ms, derive_at_ms, upkeep_at_ms;
 	bool derive_due;   /* the journal grew or commits completed */
 	bool reload_due;   /* as soon as it may */

@@ -118,10 +118,12 @@ static void mse_daemon_file_released(const struct mse_journal_file *file,
 	    mse_ledger_worker_call(daemon->ledger, mse_daemon_forget_file,
 				   uuid, &error) < 0)
 		mse_log(MSE_LOG_ERROR, "a journal file goes: %s", error.text);
-	if (forced)
-		mse_log(MSE_LOG_WARNING, "journal_limit is reached: the "
-			"oldest journal file goes although not every "
-			"endpoint has read it; those get a Gap");
+	if (!forced)
+		return;
+	daemon->forced_releases++;
+	mse_log(MSE_LOG_WARNING, "journal_limit is reached: the oldest "
+		"journal file goes although not every endpoint has read it; "
+		"those get a Gap");
 }
 
 /* The older of two files, by their place in the journal. A uuid that is not

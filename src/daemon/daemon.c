@@ -20,6 +20,8 @@
 #include "base/clock.h"
 #include "daemon/control.h"
 #include "daemon/log.h"
+#include "daemon/overview.h"
+#include "daemon/web.h"
 #include "deliver/deliver.h"
 #include "derive/derive.h"
 #include "journal/journal.h"
@@ -235,6 +237,8 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 		mse_daemon_run_upkeep(daemon, now);
 	daemon->hurry = false;
 	mse_control_pass(daemon->control);
+	mse_overview_pass(daemon->overview);
+	mse_web_pass(daemon->web);
 
 	/* A reload that waited for what has just been settled. */
 	if (daemon->hurry ||

@@ -257,8 +257,7 @@ static int drop_parked(struct mse_endpoint *endpoint,
 
 static void dropped(struct mse_job *job)
 {
-	if (job->endpoint->dead > 0)
-		job->endpoint->dead--;
+	mse_endpoint_undied(job->endpoint, job->rows[0].row.last_status);
 }
 
 static int drop_dead(struct mse_endpoint *endpoint,

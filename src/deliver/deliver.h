@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "conf/conf.h"
+#include "deliver/counters.h"
 #include "deliver/transport.h"
 #include "journal/journal.h"
 #include "ledger/worker.h"
@@ -82,8 +83,13 @@ struct mse_endpoint_status {
 	uint64_t behind_octets;    /* journal not read yet */
 	int64_t behind_ms;         /* age of the oldest event not answered */
 	unsigned int in_flight;
+	bool lagging;              /* behind_ms beyond lag_warning, and nobody
+				      paused it */
+	unsigned int unanswered;   /* read from the journal, neither answered
+				      nor parked; also what is in flight */
 	uint64_t parked, dead;
 	uint64_t answered, failed; /* since start */
+	struct mse_counters counters;
 	int64_t next_attempt_ms;   /* from now; -1: none planned */
 	char last_error[256];      /* of the last failure; "" */
 	char held_id[MSE_UUID_SIZE]; /* one lane waiting: its head */

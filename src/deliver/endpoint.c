@@ -401,6 +401,8 @@ static void on_answer(struct mse_item *item, const struct mse_answer *answer)
 		mse_item_free(&item);
 		return;
 	}
+	mse_counters_attempt(&endpoint->counters, answer,
+			     mse_deliver_wall(endpoint->deliver));
 	if (item->origin == MSE_ITEM_REPLAY) {
 		on_replay(item, answer, success);
 		return;

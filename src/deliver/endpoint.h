@@ -120,6 +120,7 @@ struct mse_endpoint {
 
 	uint64_t parked, parked_octets, dead;
 	uint64_t answered, failed;
+	struct mse_counters counters;
 	bool waiting; /* bound reached */
 	int64_t trim_at_ms;
 	char last_error[256];
@@ -256,6 +257,11 @@ int mse_parked_leave(struct mse_item *item, enum mse_row_state state);
 void mse_replay_answered(struct mse_item *item);
 void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now);
 int64_t mse_cursor_commit_at(const struct mse_endpoint *endpoint);
+
+/* status.c */
+/* One dead letter more, one less; status: of its last answer. */
+void mse_endpoint_died(struct mse_endpoint *endpoint, int status);
+void mse_endpoint_undied(struct mse_endpoint *endpoint, int status);
 
 /* gap.c */
 struct mse_gap {

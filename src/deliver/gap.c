@@ -322,6 +322,10 @@ int mse_gap_die(struct mse_item *item, enum mse_row_state state,
 	}
 	trim_dead(job);
 	job->head = !fresh && item->sequence == lane->head.sequence;
+	if (state == MSE_ROW_DEAD)
+		mse_endpoint_died(endpoint, item->last_status);
+	else
+		endpoint->counters.dropped++;
 	if (fresh) {
 		item->state = MSE_ITEM_PARKING;
 		mse_lane_take(lane, item);
@@ -329,8 +333,6 @@ int mse_gap_die(struct mse_item *item, enum mse_row_state state,
 		leave_parked(item);
 		mse_item_free(&item);
 	}
-	if (state == MSE_ROW_DEAD)
-		endpoint->dead++;
 	mse_job_submit(job);
 	mse_endpoint_update_lane(endpoint, lane);
 	return 0;

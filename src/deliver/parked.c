@@ -376,7 +376,7 @@ int mse_parked_leave(struct mse_item *item, enum mse_row_state state)
 	job->fetch = true;
 	job->fetch_gap = lane->gaps > 0;
 	if (state == MSE_ROW_DEAD)
-		endpoint->dead++;
+		mse_endpoint_died(endpoint, item->last_status);
 	lane->busy++;
 	lane->resolving++;
 	mse_item_free(&item);
@@ -429,8 +429,7 @@ void mse_parked_failed(struct mse_item *item)
 
 static void replay_done(struct mse_job *job)
 {
-	if (job->endpoint->dead > 0)
-		job->endpoint->dead--;
+	mse_endpoint_undied(job->endpoint, job->rows[0].row.last_status);
 }
 
 void mse_replay_answered(struct mse_item *item)

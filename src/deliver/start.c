@@ -275,6 +275,9 @@ static int take_row(const struct mse_ledger_row *row, void *context)
 		if (take_number(start, row) < 0)
 			return -1;
 	}
+	if (row->state == MSE_ROW_DEAD)
+		endpoint->counters.dead[mse_dead_reason_of(
+			row->last_status)]++;
 	return row->state == MSE_ROW_PARKED ? take_parked(endpoint, row) : 0;
 }
 
@@ -437,6 +440,7 @@ int mse_endpoint_start(struct mse_deliver *deliver,
 	}
 	endpoint->deliver = deliver;
 	endpoint->conf = conf;
+	mse_counters_init(&endpoint->counters);
 	endpoint->usable_at_ms = mse_deliver_mono(deliver);
 	start.endpoint = endpoint;
 	if (start_endpoint(&start, first && deliver->parts.ledger_rebuilt,

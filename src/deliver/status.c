@@ -36,7 +36,24 @@ static int64_t oldest_ms(const struct mse_endpoint *endpoint)
 		    lane->head.parked_at_ms < oldest)
 			oldest = lane->head.parked_at_ms;
 	}
-	return wall - oldest;
+	return wall > oldest ? wall - oldest : 0;
+}
+
+void mse_endpoint_died(struct mse_endpoint *endpoint, int status)
+{
+	endpoint->dead++;
+	endpoint->counters.died++;
+	endpoint->counters.dead[mse_dead_reason_of(status)]++;
+}
+
+void mse_endpoint_undied(struct mse_endpoint *endpoint, int status)
+{
+	uint64_t *dead = &endpoint->counters.dead[mse_dead_reason_of(status)];
+
+	if (endpoint->dead > 0)
+		endpoint->dead--;
+	if (*dead > 0)
+		(*dead)--;
 }
 
 static int64_t next_attempt(const struct mse_endpoint *endpoint)
@@ -70,11 +87,15 @@ static void fill_status(struct mse_endpoint *endpoint,
 	status->behind_octets = endpoint->reader == NULL ? 0 :
 		mse_journal_reader_behind(endpoint->reader);
 	status->behind_ms = oldest_ms(endpoint);
+	status->lagging = !endpoint->cursor.paused && status->behind_ms >
+		endpoint->deliver->conf->lag_warning_ms;
+	status->unanswered = endpoint->unresolved;
 	status->in_flight = endpoint->in_flight;
 	status->parked = endpoint->parked;
 	status->dead = endpoint->dead;
 	status->answered = endpoint->answered;
 	status->failed = endpoint->failed;
+	status->counters = endpoint->counters;
 	status->next_attempt_ms = next_attempt(endpoint);
 	memcpy(status->last_error, endpoint->last_error,
 	       sizeof(status->last_error));

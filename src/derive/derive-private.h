@@ -112,6 +112,7 @@ struct mse_derive {
 	struct mse_buf events;          /* what follows from them, in line */
 	unsigned int event_records;
 	int64_t resolve_at;             /* mono: not before */
+	struct mse_derive_status met;   /* counted; behind_octets is not */
 
 	uint64_t announced[MSE_PRESENCE_SLOTS];
 	int64_t announced_until[MSE_PRESENCE_SLOTS];

@@ -98,6 +98,10 @@ static int close_damage(struct mse_derive *derive, int64_t until_ms,
 	if (!derive->in_damage)
 		return 0;
 	derive->in_damage = false;
+	if (derive->damage_torn)
+		derive->met.torn++;
+	else
+		derive->met.damaged++;
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64,
 		 derive->damage_file, derive->damage_start);
 	if (mse_derive_gap_add(derive, cause, derive->damage_torn ?
@@ -339,6 +343,7 @@ static void appended(struct mse_derive *derive)
 		derive->changes.boot = true;
 	}
 	derive->gap_count = 0;
+	derive->met.late += derive->late_records;
 	derive->late_records = 0;
 	mse_buf_reset(&derive->late);
 	derive->event_records = 0;
@@ -481,4 +486,11 @@ bool mse_derive_is_idle(const struct mse_derive *derive)
 const char *mse_derive_file(const struct mse_derive *derive)
 {
 	return derive->committed.file;
+}
+
+void mse_derive_get_status(const struct mse_derive *derive,
+			   struct mse_derive_status *status_r)
+{
+	*status_r = derive->met;
+	status_r->behind_octets = mse_journal_reader_behind(derive->reader);
 }

@@ -39,6 +39,14 @@ void mse_derive_free(struct mse_derive **derive);
 int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r);
 /* Nothing waits to be committed. */
 bool mse_derive_is_idle(const struct mse_derive *derive);
+struct mse_derive_status {
+	uint64_t behind_octets;  /* journal not read yet */
+	/* Since the start: */
+	uint64_t torn, damaged;  /* torn records, other damage that was met */
+	uint64_t late;           /* records appended once more */
+};
+void mse_derive_get_status(const struct mse_derive *derive,
+			   struct mse_derive_status *status_r);
 /* uuid of the file derive's cursor stands in. */
 const char *mse_derive_file(const struct mse_derive *derive);
 

@@ -44,6 +44,7 @@ struct mse_ledger_worker {
 	pthread_cond_t progress; /* finished is not empty */
 	struct job_list waiting;
 	struct job_list finished;
+	struct mse_ledger_counts counts;
 	bool stop;
 
 	unsigned int queued; /* the submitter's: submitted, not done */
@@ -122,11 +123,13 @@ static int run_job(struct mse_ledger *ledger, struct mse_ledger_job *job,
 /* One transaction, from first on. Returns the first job not in it: NULL, or
    where to go on after the transaction was lost. */
 static struct mse_ledger_job *run_transaction(struct mse_ledger *ledger,
-					      struct mse_ledger_job *first)
+					      struct mse_ledger_job *first,
+					      struct mse_ledger_counts *counts)
 {
 	struct mse_ledger_job *job;
 	struct mse_error error;
 
+	counts->failures++; /* until it is committed */
 	if (mse_ledger_begin(ledger, &error) < 0) {
 		fail_jobs(first, NULL, &error);
 		return NULL;
@@ -138,17 +141,30 @@ static struct mse_ledger_job *run_transaction(struct mse_ledger *ledger,
 			return job->next;
 		}
 	}
-	if (mse_ledger_commit(ledger, &error) < 0)
+	if (mse_ledger_commit(ledger, &error) < 0) {
 		fail_jobs(first, NULL, &error);
+		return NULL;
+	}
+	counts->failures--;
+	counts->commits++;
 	return NULL;
 }
 
-static void run_batch(struct mse_ledger *ledger, struct job_list *batch)
+static void run_batch(struct mse_ledger *ledger, struct job_list *batch,
+		      struct mse_ledger_counts *counts)
 {
 	struct mse_ledger_job *job = batch->head;
 
 	while (job != NULL)
-		job = run_transaction(ledger, job);
+		job = run_transaction(ledger, job, counts);
+}
+
+static void add_counts(struct mse_ledger_worker *worker,
+		       const struct mse_ledger_counts *more, unsigned int jobs)
+{
+	worker->counts.commits += more->commits;
+	worker->counts.failures += more->failures;
+	worker->counts.jobs += jobs;
 }
 
 static void wake_submitter(struct mse_ledger_worker *worker)
@@ -163,6 +179,7 @@ static void wake_submitter(struct mse_ledger_worker *worker)
 static void *worker_main(void *context)
 {
 	struct mse_ledger_worker *worker = context;
+	struct mse_ledger_counts counts;
 	struct job_list batch;
 
 	pthread_mutex_lock(&worker->mutex);
@@ -172,12 +189,14 @@ static void *worker_main(void *context)
 		if (worker->waiting.head == NULL)
 			break;
 		memset(&batch, 0, sizeof(batch));
+		memset(&counts, 0, sizeof(counts));
 		list_move(&batch, &worker->waiting, BATCH_MAX);
 		pthread_mutex_unlock(&worker->mutex);
 
-		run_batch(worker->ledger, &batch);
+		run_batch(worker->ledger, &batch, &counts);
 
 		pthread_mutex_lock(&worker->mutex);
+		add_counts(worker, &counts, batch.count);
 		list_move(&worker->finished, &batch, BATCH_MAX);
 		pthread_cond_signal(&worker->progress);
 		wake_submitter(worker);
@@ -272,11 +291,14 @@ void mse_ledger_worker_free(struct mse_ledger_worker **_worker)
 void mse_ledger_worker_submit(struct mse_ledger_worker *worker,
 			      struct mse_ledger_job *job)
 {
+	struct mse_ledger_counts counts = { 0, 0, 0 };
+
 	job->next = NULL;
 	job->result = 0;
 	worker->queued++;
 	if (!worker->threaded) {
-		(void)run_transaction(worker->ledger, job);
+		(void)run_transaction(worker->ledger, job, &counts);
+		add_counts(worker, &counts, 1);
 		list_append(&worker->finished, job);
 		return;
 	}
@@ -289,6 +311,14 @@ void mse_ledger_worker_submit(struct mse_ledger_worker *worker,
 unsigned int mse_ledger_worker_queued(const struct mse_ledger_worker *worker)
 {
 	return worker->queued;
+}
+
+void mse_ledger_worker_counts(struct mse_ledger_worker *worker,
+			      struct mse_ledger_counts *counts_r)
+{
+	pthread_mutex_lock(&worker->mutex);
+	*counts_r = worker->counts;
+	pthread_mutex_unlock(&worker->mutex);
 }
 
 int mse_ledger_worker_fd(const struct mse_ledger_worker *worker)

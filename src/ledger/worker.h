@@ -2,6 +2,7 @@
 #define MSE_LEDGER_WORKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "ledger/ledger.h"
 
@@ -40,6 +41,14 @@ void mse_ledger_worker_free(struct mse_ledger_worker **worker);
 void mse_ledger_worker_submit(struct mse_ledger_worker *worker,
 			      struct mse_ledger_job *job);
 unsigned int mse_ledger_worker_queued(const struct mse_ledger_worker *worker);
+struct mse_ledger_counts {
+	uint64_t commits;        /* transactions; each a sync of the disk */
+	uint64_t failures;       /* transactions that were not committed */
+	uint64_t jobs;           /* done, in all of them */
+};
+/* Since the start. */
+void mse_ledger_worker_counts(struct mse_ledger_worker *worker,
+			      struct mse_ledger_counts *counts_r);
 /* Readable when there are completions; -1 if not threaded. */
 int mse_ledger_worker_fd(const struct mse_ledger_worker *worker);
 /* Runs the completions there are. Returns how many. */

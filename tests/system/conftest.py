@@ -40,7 +40,8 @@ class Configuration:
         self.receiver = receiver
         self.dovecot = None
         self.endpoints = {}
-        self.settings = {"server_name": '"mail.example.org"'}
+        self.settings = {"server_name": '"mail.example.org"',
+                         "metrics": '""'}
 
     def add(self, name, events=STORE_EVENTS, secrets=1, url=None, path=None,
             **keys):

@@ -71,6 +71,8 @@ static void test_defaults(void **state)
 	assert_int_equal(conf->journal_limit, 1 << 30);
 	assert_false(conf->flag_events_full);
 	assert_null(conf->expire_services[0]);
+	assert_string_equal(conf->metrics, "127.0.0.1:9423");
+	assert_int_equal(conf->lag_warning_ms, 900000);
 	assert_string_equal(a->url, "https://h.example/");
 	assert_int_equal(a->secret_count, 1);
 	assert_int_equal(a->secrets[0].key_len, 24);
@@ -99,6 +101,7 @@ static void test_everything(void **state)
 		"server_name = mail.example.com\nretention = \"2h\"\n"
 		"journal_limit = 256M\nflag_events = full\n"
 		"expire_services = {doveadm, \"lmtp\"}\n"
+		"metrics = \"[::1]:80\"\nlag_warning = 90s\n"
 		"endpoint a-b.c_1 {\n"
 		"url = 'http://[::1]:8080/x?y=1'\n"
 		"secret = {\"" SECRET "\",\n\"" SECRET "\"}\n"
@@ -124,6 +127,8 @@ static void test_everything(void **state)
 	assert_int_equal(conf->retention_ms, 7200000);
 	assert_int_equal(conf->journal_limit, 256 << 20);
 	assert_true(conf->flag_events_full);
+	assert_string_equal(conf->metrics, "[::1]:80");
+	assert_int_equal(conf->lag_warning_ms, 90000);
 	assert_string_equal(conf->expire_services[0], "doveadm");
 	assert_string_equal(conf->expire_services[1], "lmtp");
 	assert_null(conf->expire_services[2]);
@@ -197,9 +202,11 @@ static void expect_sentence(const char *text, const char *sentence)
 static const char *const bad[][2] = {
 	{ "nonsense = 1\n",
 	  "1: nonsense is no key; write one of server_name retention "
-	  "journal_limit flag_events expire_services, or endpoint NAME { … }" },
-	{ "\nmetrics = \"\"\n",
-	  "2: metrics is not in this version yet; remove the line" },
+	  "journal_limit flag_events expire_services metrics lag_warning, or "
+	  "endpoint NAME { … }" },
+	{ "\nmetrics = \"localhost:9423\"\n",
+	  "2: metrics is no address and port; write \"127.0.0.1:9423\" or, "
+	  "for IPv6, \"[::1]:9423\", or \"\" for none" },
 	{ "timeout = 1s\n",
 	  "1: timeout belongs to an endpoint; write it inside endpoint NAME "
 	  "{ … }" },
@@ -427,6 +434,30 @@ static void test_filters(void **state)
 	}
 }
 
+static void test_metrics(void **state)
+{
+	static const char *const good[] = {
+		"0.0.0.0:1", "[::]:65535", "10.1.2.3:9423",
+		"[2001:db8::1]:9423"
+	};
+	static const char *const wrong[] = {
+		":9423", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0",
+		"127.0.0.1:65536", "127.0.0.1:1x", "::1:9423", "[::1]",
+		"[127.0.0.1]:1", "[::1:9423", "1.2.3:1", "[fe80::1%lo]:1",
+		"*:9423"
+	};
+	struct mse_conf *conf = read_good("metrics = \"\"\n");
+	struct mse_error error;
+	size_t i;
+
+	assert_null(conf->metrics);
+	mse_conf_free(&conf);
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_int_equal(mse_conf_check_listen(good[i], &error), 0);
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		assert_int_equal(mse_conf_check_listen(wrong[i], &error), -1);
+}
+
 static void test_only_exclusions(void **state)
 {
 	static const char *const items[] = { "!flags", "!Login" };
@@ -452,6 +483,7 @@ int main(void)
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_secret_files),
 		cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_metrics),
 		cmocka_unit_test(test_only_exclusions),
 	};
 
