@@ -98,6 +98,7 @@ void mailhook_plugin_deinit(void)
 {
 	struct mailhook_dir *dir;
 
+	mailhook_envelope_unhook();
 	mailhook_quota_deinit();
 	mailhook_submission_deinit();
 	mailhook_pop3_deinit();

@@ -93,6 +93,7 @@ struct mailhook_user {
 		bool refused; /* a delivery was, and that is told */
 	} quota;
 	struct mailhook_session session;
+	string_t *envelope; /* of his last delivery; NULL or "" if none */
 };
 
 void mailhook_user_created(struct mail_user *user);
@@ -241,6 +242,25 @@ struct mailhook_save {
 	const char *flag_names; /* NULL if none */
 	const char *cause;
 	const char *source_uri; /* NULL unless copied */
+	struct mailhook_optionals *optionals; /* NULL if none is wanted */
+};
+
+/* messageContent of one message. Sizes are in octets with CRLF. */
+struct mailhook_content {
+	uint64_t headers, body;
+	unsigned int parts;     /* bit 1 << enum mse_content_part: those with
+				   a text, which is in mt->content */
+	size_t start;
+	bool has_headers;       /* it begins with them, wanted or not */
+	const char *suppressed; /* why there is none, beside limits */
+};
+
+/* What was looked up for one message. Strings are where they begin in
+   mt->texts; 0: absent. */
+struct mailhook_optionals {
+	size_t body_structure;
+	size_t headers[MSE_HEADER_COUNT];
+	struct mailhook_content content;
 };
 
 struct mailhook_flag_change {
@@ -275,6 +295,9 @@ struct mailhook_transaction {
 	ARRAY_TYPE(seq_range) expunged, expired;
 	ARRAY(struct mailhook_flag_change) changes; /* by uid */
 	struct mailhook_quota_notes quota;
+	/* Of saved messages, for as long as the transaction lasts. */
+	struct mse_wanted wanted;
+	struct mse_buf texts, content;
 };
 
 /* conflicts: the sequences whose flag changes the commit refused (STORE
@@ -285,6 +308,47 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 /* The expunges of a mailbox that was emptied and then not deleted. */
 void mailhook_report_emptied(struct mailhook_transaction *mt,
 			     struct mailbox *box);
+
+/* mailhook-parameters.c: what an endpoint gets only if it asks. */
+
+/* What is wanted of a message saved in this transaction. */
+void mailhook_parameters_init(struct mailhook_transaction *mt,
+			      const struct mse_interest *interest,
+			      const struct mailhook_place *place,
+			      enum mse_event_type type);
+/* Before the message is saved: Dovecot is to look out for what is wanted
+   while it parses it. */
+void mailhook_parameters_ask(struct mail_save_context *ctx);
+/* When it is saved. src: NULL unless copied. NULL if nothing is wanted. */
+struct mailhook_optionals *
+mailhook_parameters_take(struct mailhook_transaction *mt,
+			 const struct mail_save_context *ctx,
+			 struct mail *dest, struct mail *src);
+/* After the commit. view: as it then is, NULL if unknown. Borrowed from mt
+   and its user. */
+void mailhook_parameters_give(const struct mailhook_transaction *mt,
+			      const struct mailhook_save *save,
+			      struct mailbox *box,
+			      struct mail_index_view *view,
+			      struct mse_optionals *optionals_r);
+void mailhook_parameters_deinit(struct mailhook_transaction *mt);
+
+/* mailhook-content.c */
+
+void mailhook_content_take(struct mailhook_transaction *mt,
+			   struct mailhook_content *content,
+			   struct mail *mail);
+void mailhook_content_give(const struct mailhook_transaction *mt,
+			   const struct mailhook_content *content,
+			   struct mse_optionals *optionals);
+
+/* mailhook-envelope.c */
+
+/* For each user of a service that delivers, once his plugins are loaded. */
+void mailhook_envelope_hook(void);
+void mailhook_envelope_unhook(void);
+/* Of his last delivery; NULL if there was none or nobody asked for it. */
+const char *mailhook_envelope_get(struct mail_user *user);
 
 /* mailhook-quota.c: refusals, and how quotas stand. */
 

@@ -526,6 +526,7 @@ static int mailhook_save_begin(struct mail_save_context *ctx,
 	uoff_t size;
 	int ret;
 
+	mailhook_parameters_ask(ctx);
 	/* Within a copy it is the copy that tells. */
 	if (!ctx->copying_via_save)
 		mt = mailhook_quota_transaction(ctx->transaction);

@@ -73,6 +73,7 @@ static void mailhook_report_save(struct mailhook_report_context *ctx,
 				 const struct mailhook_saved *saved)
 {
 	const struct mailhook_save *save = saved->save;
+	struct mse_optionals optionals;
 	struct mse_event event;
 
 	mailhook_report_event(ctx, &event, save->type, saved->uid,
@@ -84,6 +85,9 @@ static void mailhook_report_save(struct mailhook_report_context *ctx,
 				     save->size);
 	if (saved->uid != 0)
 		mailhook_report_modseq(ctx, &event, saved->uid);
+	mailhook_parameters_give(ctx->mt, save, ctx->box, ctx->view,
+				 &optionals);
+	event.optionals = &optionals;
 	mailhook_batch_add(&ctx->batch, &event);
 }
 

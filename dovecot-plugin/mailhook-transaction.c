@@ -39,6 +39,30 @@ static MODULE_CONTEXT_DEFINE_INIT(mailhook_transaction_module,
 	(mse_event_group_types("message") | mse_event_group_types("flags") | \
 	 MAILHOOK_QUOTA_TYPES)
 
+static bool mailhook_service_is(const struct mail_user *user, const char *name)
+{
+	return user->service != NULL && strcmp(user->service, name) == 0;
+}
+
+static bool mailhook_is_delivery(const struct mailbox *box)
+{
+	const struct mail_user *user = box->storage->user;
+
+	/* Sieve opens mailboxes so in other services too. */
+	return (box->flags & MAILBOX_FLAG_POST_SESSION) != 0 &&
+		(mailhook_service_is(user, "lmtp") ||
+		 mailhook_service_is(user, "lda"));
+}
+
+static enum mse_event_type mailhook_save_type(const struct mailbox *box)
+{
+	return mailhook_is_delivery(box) ? MSE_EVENT_MESSAGE_NEW :
+		MSE_EVENT_MESSAGE_APPEND;
+}
+
+/* Of a transaction in which nothing is of interest: looked at once. */
+static struct mailhook_transaction mailhook_nothing;
+
 static struct mailhook_transaction *
 mailhook_transaction_new(struct mailbox_transaction_context *t,
 			 const struct mse_interest *interest,
@@ -59,27 +83,27 @@ mailhook_transaction_new(struct mailbox_transaction_context *t,
 	p_array_init(&mt->expunged, pool, 4);
 	p_array_init(&mt->expired, pool, 4);
 	p_array_init(&mt->changes, pool, 4);
-	MODULE_CONTEXT_SET(t, mailhook_transaction_module, mt);
 	return mt;
 }
 
 struct mailhook_transaction *
 mailhook_transaction_peek(struct mailbox_transaction_context *t)
 {
-	return MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+
+	return mt == &mailhook_nothing ? NULL : mt;
 }
 
-struct mailhook_transaction *
-mailhook_transaction_get(struct mailbox_transaction_context *t)
+/* NULL if nothing of it can be of interest. */
+static struct mailhook_transaction *
+mailhook_transaction_look(struct mailbox_transaction_context *t)
 {
-	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_transaction *mt;
 	struct mailhook_user *muser;
 	const struct mse_interest *interest;
 	struct mailhook_place place;
 	mse_event_types_t wants;
 
-	if (mt != NULL)
-		return mt;
 	if ((t->flags & (MAILBOX_TRANSACTION_FLAG_SYNC |
 			 MAILBOX_TRANSACTION_FLAG_NO_NOTIFY)) != 0 ||
 	    mailhook_mailbox_get(t->box) == NULL)
@@ -95,7 +119,24 @@ mailhook_transaction_get(struct mailbox_transaction_context *t)
 		MAILHOOK_TRANSACTION_TYPES;
 	if (wants == 0)
 		return NULL;
-	return mailhook_transaction_new(t, interest, wants);
+	mt = mailhook_transaction_new(t, interest, wants);
+	mailhook_parameters_init(mt, interest, &place,
+				 mailhook_save_type(t->box));
+	return mt;
+}
+
+struct mailhook_transaction *
+mailhook_transaction_get(struct mailbox_transaction_context *t)
+{
+	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+
+	if (mt == NULL) {
+		mt = mailhook_transaction_look(t);
+		if (mt == NULL)
+			mt = &mailhook_nothing;
+		MODULE_CONTEXT_SET(t, mailhook_transaction_module, mt);
+	}
+	return mt == &mailhook_nothing ? NULL : mt;
 }
 
 bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
@@ -112,6 +153,7 @@ void mailhook_transaction_free(struct mailhook_transaction **_mt)
 	if (mt == NULL)
 		return;
 	*_mt = NULL;
+	mailhook_parameters_deinit(mt);
 	pool = mt->pool;
 	pool_unref(&pool);
 }
@@ -135,22 +177,7 @@ static const char *mailhook_reason(struct mailbox *box)
 	return reason != NULL ? reason : "";
 }
 
-static bool mailhook_service_is(const struct mail_user *user, const char *name)
-{
-	return user->service != NULL && strcmp(user->service, name) == 0;
-}
-
 /* Saves */
-
-static bool mailhook_is_delivery(const struct mailbox *box)
-{
-	const struct mail_user *user = box->storage->user;
-
-	/* Sieve opens mailboxes so in other services too. */
-	return (box->flags & MAILBOX_FLAG_POST_SESSION) != 0 &&
-		(mailhook_service_is(user, "lmtp") ||
-		 mailhook_service_is(user, "lda"));
-}
 
 const char *mailhook_save_cause(const struct mail_save_context *ctx)
 {
@@ -221,8 +248,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	if (!mailhook_save_idx(ctx, mail, &idx))
 		return;
 	i_zero(&save);
-	save.type = mailhook_is_delivery(box) ? MSE_EVENT_MESSAGE_NEW :
-		MSE_EVENT_MESSAGE_APPEND;
+	save.type = mailhook_save_type(box);
 	if (!mailhook_transaction_wants(mt, MSE_EVENT_BIT(save.type)))
 		return;
 	save.used = TRUE;
@@ -237,6 +263,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	   a save, and nobody's business. */
 	if (src != NULL && !ctx->saving)
 		save.source_uri = mailhook_source_uri(mt->pool, src);
+	save.optionals = mailhook_parameters_take(mt, ctx, mail, src);
 	mail_storage_last_error_pop(box->storage);
 	array_idx_set(&mt->saves, idx, &save);
 	/* UIDs by the commit, not by some later sync. */
@@ -511,7 +538,7 @@ static int
 mailhook_transaction_commit(struct mailbox_transaction_context *t,
 			    struct mail_transaction_commit_changes *changes_r)
 {
-	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_transaction *mt = mailhook_transaction_peek(t);
 	struct mailhook_attributes *attributes = mailhook_attributes_take(t);
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
@@ -537,7 +564,7 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 static void
 mailhook_transaction_rollback(struct mailbox_transaction_context *t)
 {
-	struct mailhook_transaction *mt = MAILHOOK_TRANSACTION_CONTEXT(t);
+	struct mailhook_transaction *mt = mailhook_transaction_peek(t);
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
 

@@ -74,6 +74,9 @@ void mailhook_user_created(struct mail_user *user)
 	muser->durability = mailhook_durability(user, set.durability);
 	MODULE_CONTEXT_SET(user, mailhook_user_module, muser);
 	mailhook_user_say_idle(muser, user);
+	if (user->service != NULL && (strcmp(user->service, "lmtp") == 0 ||
+				      strcmp(user->service, "lda") == 0))
+		mailhook_envelope_hook();
 }
 
 struct mailhook_user *mailhook_user_get(struct mail_user *user)

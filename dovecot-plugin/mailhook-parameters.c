@@ -1,0 +1,300 @@
+/*
+ * Optional parameters of MessageNew and MessageAppend: asked of Dovecot before
+ * it saves a message, so that it finds them while it parses it for itself;
+ * taken when it is saved; told when the transaction has committed.
+ * Invariants: nothing is looked up that no matching endpoint asked for; what
+ * cannot be had is absent, and neither the save nor its error knows.
+ */
+
+#include "lib.h"
+#include "str.h"
+#include "mail-index-private.h"
+#include "message-header-decode.h"
+#include "mailhook-plugin.h"
+
+/* Of one transaction; what is beyond is left out. */
+#define MAILHOOK_TEXTS_MAX (16 * 1024 * 1024)
+#define MAILHOOK_CONTENT_MAX (16 * 1024 * 1024)
+/* Longer ones are absent. */
+#define MAILHOOK_BODY_STRUCTURE_MAX (256 * 1024)
+/* Of one header field: what is looked at, and what is told. */
+#define MAILHOOK_RAW_HEADER_MAX (16 * 1024)
+#define MAILHOOK_HEADER_MAX (8 * 1024)
+
+static bool mailhook_wants(const struct mailhook_transaction *mt,
+			   enum mse_optional optional)
+{
+	return (mt->wanted.optionals & MSE_OPTIONAL_BIT(optional)) != 0;
+}
+
+static struct mailbox_header_lookup_ctx *
+mailhook_headers_lookup(struct mailbox *box)
+{
+	const char *fields[MSE_HEADER_COUNT + 1];
+	unsigned int i;
+
+	for (i = 0; i < MSE_HEADER_COUNT; i++)
+		fields[i] = mse_header_field(i);
+	fields[i] = NULL;
+	return mailbox_header_lookup_init(box, fields);
+}
+
+void mailhook_parameters_init(struct mailhook_transaction *mt,
+			      const struct mse_interest *interest,
+			      const struct mailhook_place *place,
+			      enum mse_event_type type)
+{
+	const struct mse_event_route route = {
+		.type = type, .owner = place->lane, .mailbox = place->mailbox
+	};
+
+	mse_interest_wanted(interest, &route, &mt->wanted);
+	mse_buf_init(&mt->texts, MAILHOOK_TEXTS_MAX);
+	mse_buf_init(&mt->content, MAILHOOK_CONTENT_MAX);
+}
+
+void mailhook_parameters_deinit(struct mailhook_transaction *mt)
+{
+	mse_buf_clear(&mt->texts);
+	mse_buf_clear(&mt->content);
+}
+
+void mailhook_parameters_ask(struct mail_save_context *ctx)
+{
+	struct mailhook_transaction *mt =
+		mailhook_transaction_get(ctx->transaction);
+	struct mailbox_header_lookup_ctx *headers;
+
+	if (mt == NULL || ctx->dest_mail == NULL)
+		return;
+	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE))
+		mail_add_temp_wanted_fields(ctx->dest_mail,
+					    MAIL_FETCH_IMAP_BODYSTRUCTURE,
+					    NULL);
+	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS)) {
+		headers = mailhook_headers_lookup(ctx->transaction->box);
+		mail_add_temp_wanted_fields(ctx->dest_mail, 0, headers);
+		mailbox_header_lookup_unref(&headers);
+	}
+}
+
+/* Strings are kept by where they begin, because their buffer moves. 0: none,
+   or no room. */
+static size_t mailhook_keep_text(struct mailhook_transaction *mt,
+				 const char *text, size_t len)
+{
+	struct mse_buf *texts = &mt->texts;
+	size_t start;
+
+	/* So that 0 is no beginning. */
+	if (texts->len == 0)
+		mse_buf_append_char(texts, '\0');
+	start = texts->len;
+	mse_buf_append(texts, text, len);
+	mse_buf_append_char(texts, '\0');
+	if (!mse_buf_failed(texts))
+		return start;
+	mse_buf_truncate(texts, start);
+	texts->failed = false;
+	return 0;
+}
+
+static const char *mailhook_kept_text(const struct mailhook_transaction *mt,
+				      size_t start)
+{
+	return start == 0 ? NULL : mse_buf_str(&mt->texts) + start;
+}
+
+static size_t mailhook_take_body_structure(struct mailhook_transaction *mt,
+					   struct mail *mail)
+{
+	const char *inside;
+	string_t *text;
+
+	if (mail_get_special(mail, MAIL_FETCH_IMAP_BODYSTRUCTURE,
+			     &inside) < 0 ||
+	    strlen(inside) > MAILHOOK_BODY_STRUCTURE_MAX)
+		return 0;
+	/* As in a FETCH response. */
+	text = t_str_new(strlen(inside) + 2);
+	str_printfa(text, "(%s)", inside);
+	return mailhook_keep_text(mt, str_c(text), str_len(text));
+}
+
+/* Folded lines become one. */
+static const char *mailhook_unfold(const char *raw, size_t *len_r)
+{
+	size_t len = I_MIN(strlen(raw), MAILHOOK_RAW_HEADER_MAX), i;
+	string_t *line = t_str_new(len + 1);
+
+	for (i = 0; i < len; i++) {
+		if (raw[i] == '\n') {
+			if (i + 1 < len && (raw[i + 1] == ' ' ||
+					    raw[i + 1] == '\t'))
+				i++;
+			str_append_c(line, ' ');
+		} else if (raw[i] != '\r') {
+			str_append_c(line, raw[i]);
+		}
+	}
+	*len_r = str_len(line);
+	return str_c(line);
+}
+
+/* Encoded words can bring anything, NUL and line ends too. What is too long
+   ends with "…". */
+static void mailhook_make_readable(string_t *text)
+{
+	char *data = str_c_modifiable(text);
+	size_t len = str_len(text), i;
+
+	for (i = 0; i < len; i++) {
+		if ((unsigned char)data[i] < 0x20 || data[i] == 0x7f)
+			data[i] = ' ';
+	}
+	while (len > 0 && data[len - 1] == ' ')
+		len--;
+	if (len <= MAILHOOK_HEADER_MAX) {
+		str_truncate(text, len);
+		return;
+	}
+	/* Not within a character. */
+	for (len = MAILHOOK_HEADER_MAX;
+	     len > 0 && (data[len] & 0xc0) == 0x80; len--)
+		;
+	str_truncate(text, len);
+	str_append(text, "\xe2\x80\xa6");
+}
+
+/* RFC 2047 decoded, in one line of text. */
+static size_t mailhook_take_header(struct mailhook_transaction *mt,
+				   struct mail *mail, const char *field)
+{
+	const char *raw, *line;
+	string_t *text;
+	size_t len;
+
+	if (mail_get_first_header(mail, field, &raw) <= 0)
+		return 0;
+	line = mailhook_unfold(raw, &len);
+	text = t_str_new(len + 1);
+	message_header_decode_utf8((const unsigned char *)line, len, text,
+				   NULL);
+	mailhook_make_readable(text);
+	return mailhook_keep_text(mt, str_c(text), str_len(text));
+}
+
+static void mailhook_take(struct mailhook_transaction *mt, struct mail *mail,
+			  struct mailhook_optionals *taken)
+{
+	unsigned int i;
+
+	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE)) T_BEGIN {
+		taken->body_structure = mailhook_take_body_structure(mt, mail);
+	} T_END;
+	for (i = 0; i < MSE_HEADER_COUNT; i++) {
+		if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS)) T_BEGIN {
+			taken->headers[i] = mailhook_take_header(mt, mail,
+				mse_header_field(i));
+		} T_END;
+	}
+	if (mailhook_wants(mt, MSE_OPTIONAL_MESSAGE_CONTENT))
+		mailhook_content_take(mt, &taken->content, mail);
+}
+
+/* A message being saved to an mbox cannot be read: that would seek in the
+   file under the save. What was parsed meanwhile is there all the same. */
+static bool mailhook_may_read(const struct mail *mail)
+{
+	return !mail->saving ||
+		strcmp(mail->box->storage->name, "mbox") != 0;
+}
+
+struct mailhook_optionals *
+mailhook_parameters_take(struct mailhook_transaction *mt,
+			 const struct mail_save_context *ctx,
+			 struct mail *dest, struct mail *src)
+{
+	/* A file was linked: the source's cache knows more, and several
+	   recipients' copies have one source. Else the copy was parsed while
+	   it was written. */
+	struct mail *mail = src != NULL && !ctx->copying_via_save ? src : dest;
+	enum mail_lookup_abort abort = mail->lookup_abort;
+	struct mailhook_optionals *taken;
+
+	if (mt->wanted.optionals == 0)
+		return NULL;
+	taken = p_new(mt->pool, struct mailhook_optionals, 1);
+	if (!mailhook_may_read(mail))
+		mail->lookup_abort = MAIL_LOOKUP_ABORT_NOT_IN_CACHE;
+	mail_storage_last_error_push(mail->box->storage);
+	mailhook_take(mt, mail, taken);
+	mail_storage_last_error_pop(mail->box->storage);
+	mail->lookup_abort = abort;
+	return taken;
+}
+
+static void mailhook_give_headers(const struct mailhook_transaction *mt,
+				  const struct mailhook_optionals *taken,
+				  struct mse_optionals *optionals_r)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_HEADER_COUNT; i++)
+		optionals_r->headers[i] =
+			mailhook_kept_text(mt, taken->headers[i]);
+	optionals_r->set |= MSE_OPTIONAL_BIT(MSE_OPTIONAL_HEADERS);
+}
+
+/* As STATUS has it. \Seen flags of one's own in a shared mailbox are in an
+   index that is only updated later. */
+static void mailhook_give_unseen(struct mailbox *box,
+				 struct mail_index_view *view,
+				 struct mse_optionals *optionals_r)
+{
+	const struct mail_index_header *hdr;
+
+	if (view == NULL ||
+	    (mailbox_get_private_flags_mask(box) & MAIL_SEEN) != 0)
+		return;
+	hdr = mail_index_get_header(view);
+	if (hdr->seen_messages_count > hdr->messages_count)
+		return;
+	optionals_r->unseen = hdr->messages_count - hdr->seen_messages_count;
+	optionals_r->set |= MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN);
+}
+
+void mailhook_parameters_give(const struct mailhook_transaction *mt,
+			      const struct mailhook_save *save,
+			      struct mailbox *box,
+			      struct mail_index_view *view,
+			      struct mse_optionals *optionals_r)
+{
+	const struct mailhook_optionals *taken = save->optionals;
+
+	i_zero(optionals_r);
+	if (taken == NULL)
+		return;
+	if (mailhook_wants(mt, MSE_OPTIONAL_ENVELOPE) &&
+	    save->type == MSE_EVENT_MESSAGE_NEW) {
+		optionals_r->envelope = mailhook_envelope_get(mt->user);
+		if (optionals_r->envelope != NULL)
+			optionals_r->set |=
+				MSE_OPTIONAL_BIT(MSE_OPTIONAL_ENVELOPE);
+	}
+	if (taken->body_structure != 0) {
+		optionals_r->body_structure =
+			mailhook_kept_text(mt, taken->body_structure);
+		optionals_r->set |=
+			MSE_OPTIONAL_BIT(MSE_OPTIONAL_BODY_STRUCTURE);
+	}
+	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
+		mailhook_give_headers(mt, taken, optionals_r);
+	if (mailhook_wants(mt, MSE_OPTIONAL_UNSEEN))
+		mailhook_give_unseen(box, view, optionals_r);
+	if (mailhook_wants(mt, MSE_OPTIONAL_MESSAGE_CONTENT)) {
+		mailhook_content_give(mt, &taken->content, optionals_r);
+		optionals_r->set |=
+			MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT);
+	}
+}
