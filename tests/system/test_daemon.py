@@ -248,11 +248,9 @@ def test_a_corrupt_ledger_stops_nothing(private, receiver):
     assert list(dovecot.state.glob("ledger.db.corrupt-*"))
 
 
-def test_rotation(private, receiver):
-    """A full journal file makes room for the next one; events on both sides
-    of the change come once and in order."""
-    dovecot, _, path = private()
-    deliver(dovecot, 3)
+def rotate(dovecot, deliver_one):
+    """Fills the current journal file until the daemon makes the next one,
+    calling deliver_one() now and then: an append wakes the daemon."""
     fact = json.dumps({
         "id": "01990000-0000-7000-8000-000000000000",
         "type": "vnd.mailhook.fact.test", "time": "2026-01-01T00:00:00.000Z",
@@ -263,13 +261,20 @@ def test_rotation(private, receiver):
             break
         with open(dovecot.state / "journal", "ab", 0) as journal:
             journal.write(RS + fact + b"\n")
-        deliver(dovecot, 1, USERS[:1])
-    deliver(dovecot, 3)
+        deliver_one()
     end = time.monotonic() + 60
     while not (dovecot.state / "journal.1").exists():
         assert time.monotonic() < end, "no rotation"
         time.sleep(0.05)
+
+
+def test_rotation(private, receiver):
+    """A full journal file makes room for the next one; events on both sides
+    of the change come once and in order."""
+    dovecot, _, path = private()
     deliver(dovecot, 3)
+    rotate(dovecot, lambda: deliver(dovecot, 1, USERS[:1]))
+    deliver(dovecot, 6)
     for user in USERS[1:]:
         all_came(receiver, path, 9, [user])
     Mail(dovecot, receiver, path, USERS[0]).mark()

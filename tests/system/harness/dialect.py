@@ -119,6 +119,12 @@ class Dialect:
         return lines({"submission_relay_host": "127.0.0.1",
                       "submission_relay_port": port})
 
+    def without_chroot(self):
+        """For a master that is not root."""
+        return "".join(block(f"service {name}", {"chroot": ""}) for name in
+                       ("imap-login", "pop3-login", "submission-login",
+                        "managesieve-login", "anvil", "stats"))
+
     def hibernation(self, after, user="dovecot"):
         return (block("protocol imap", {"imap_hibernate_timeout": after}) +
                 block("service imap",

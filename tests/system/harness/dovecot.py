@@ -21,6 +21,21 @@ from .dialect import DIALECT, Namespace, block
 
 SERVER_NAME = "mail.example.org"
 MAIL_UID = 5000
+# Who runs a Dovecot without root; every Debian has this user.
+ROOTLESS = "www-data"
+
+# Of the file system, only $1 and /tmp (where doveconf of 2.4 puts a file) can
+# be written to, and there is no /run.
+READ_ONLY = """\
+mount --bind /tmp /tmp && mount --bind "$1" "$1" &&
+	mount -t tmpfs -o mode=0 tmpfs /run &&
+	mount -o remount,bind,ro / || exit 1
+user=$2
+shift 2
+exec setpriv --reuid "$user" --regid "$user" --clear-groups \\
+	--bounding-set=-all "$@"
+"""
+
 
 def sanitizer_environment(top):
     """The plugin built with sanitizers needs their run-time loaded first
@@ -66,6 +81,8 @@ class Dovecot:
     imapsieve       {mailbox: text of a script}
     hibernate       a duration ("2s") after which IDLE sessions hibernate
     relay_port      of the server on loopback that submission sends to
+    rootless        True: one user who is not root runs all of it and owns
+                    the mail, on a read-only root file system without /run
     tls             True, or a list of more server names (SNI); IMAP and POP3
                     with TLS are on ports["imaps"] and ports["pop3s"]
     extra           configuration text, last
@@ -76,7 +93,7 @@ class Dovecot:
                  mail_plugins=None, users=None, master_users=None,
                  namespaces=(), quota=(), acl=False, metadata=False,
                  sieve=None, imapsieve=None, hibernate=None, relay_port=25,
-                 tls=None):
+                 rootless=False, tls=None):
         self.top = Path(tempfile.mkdtemp(prefix="mailhook-"))
         os.chmod(self.top, 0o755)
         self.conf = self.top / "dovecot.conf"
@@ -87,6 +104,9 @@ class Dovecot:
         self.process = None
         self.daemon_process = None
         self.daemon = daemon if plugin else None
+        self.rootless = rootless
+        self.owner = pwd.getpwnam(ROOTLESS if rootless else "dovecot")
+        self.mail_uid = self.owner.pw_uid if rootless else MAIL_UID
         self._make_directories()
         self.configure(config)
         self.environment = {
@@ -135,13 +155,20 @@ class Dovecot:
             "protocols": protocols,
             "ssl": "no",
             "mail_plugin_dir": self.top / "modules",
-            "mail_uid": MAIL_UID,
-            "mail_gid": MAIL_UID,
+            "mail_uid": self.mail_uid,
+            "mail_gid": self.mail_uid,
             "first_valid_uid": 1,
             "mailbox_list_index": "yes",
             "mail_max_userip_connections": 100}
+        if self.rootless:
+            settings.update({
+                "mail_temp_dir": self.top / "state",
+                **dict.fromkeys(("default_internal_user",
+                                 "default_internal_group",
+                                 "default_login_user"), ROOTLESS)})
         return (DIALECT.base(settings, self.environment) +
                 DIALECT.mail(mail_driver, f"~/{mail_driver}") +
+                (DIALECT.without_chroot() if self.rootless else "") +
                 block("service stats", block("unix_listener stats-writer",
                                              {"mode": "0666"})))
 
@@ -151,8 +178,13 @@ class Dovecot:
         if master_users:
             text += DIALECT.master_users(master_users)
         if users is None:
-            return text + DIALECT.static_users(PASSWORD, MAIL_UID, MAIL_UID,
-                                               home)
+            return text + DIALECT.static_users(
+                PASSWORD, self.mail_uid, self.mail_uid, home)
+        for user in users:
+            path = self.top / "mail" / user.name
+            path.mkdir(mode=0o700)
+            os.chown(path, user.uid,
+                     user.uid if user.gid is None else user.gid)
         path = self.top / "etc" / "users"
         path.write_text(DIALECT.passwd_file(users, home))
         return text + DIALECT.file_users(path)
@@ -206,7 +238,7 @@ class Dovecot:
         """A Sieve script of the administrator's; compiled by mail users."""
         directory = self.top / "sieve"
         directory.mkdir(exist_ok=True)
-        os.chown(directory, MAIL_UID, MAIL_UID)
+        os.chown(directory, self.mail_uid, self.mail_uid)
         path = directory / f"{name}.sieve"
         path.write_text(text)
         return path
@@ -230,13 +262,15 @@ class Dovecot:
     def _make_directories(self):
         for name in ("run", "state", "log", "etc", "modules", "mail"):
             (self.top / name).mkdir()
-        os.chown(self.top / "mail", MAIL_UID, MAIL_UID)
+        os.chown(self.top / "mail", self.mail_uid, self.mail_uid)
         os.chmod(self.top / "log", 0o777)
-        dovecot = pwd.getpwnam("dovecot")
         (self.top / "control").mkdir()
-        os.chown(self.top / "control", dovecot.pw_uid, dovecot.pw_gid)
         self.state.mkdir()
-        os.chown(self.state, dovecot.pw_uid, dovecot.pw_gid)
+        owned = [self.top / "control", self.state]
+        if self.rootless:
+            owned += [self.top / "run", self.top / "state"]
+        for path in owned:
+            os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
         os.chmod(self.state, 0o2711)
         for module in build.STOCK_MODULES.iterdir():
             if "mailhook" not in module.name:
@@ -247,8 +281,12 @@ class Dovecot:
     # -- life
 
     def start(self):
+        command = ["dovecot", "-F", "-c", self.conf]
+        if self.rootless:
+            command = ["unshare", "--mount", "--propagation", "private", "sh",
+                       "-c", READ_ONLY, "sh", self.top, ROOTLESS, *command]
         self.process = subprocess.Popen(
-            ["dovecot", "-F", "-c", self.conf], stdin=subprocess.DEVNULL,
+            command, stdin=subprocess.DEVNULL,
             stdout=open(self.top / "log" / "stdout", "ab"),
             stderr=subprocess.STDOUT)
         for name, banner in (("imap", b"* OK"), ("lmtp", b"220 ")):
@@ -384,8 +422,7 @@ class Dovecot:
         new = self.mailhook_conf.with_suffix(".new")
         new.write_text(text)
         os.chmod(new, 0o600)
-        dovecot = pwd.getpwnam("dovecot")
-        os.chown(new, dovecot.pw_uid, dovecot.pw_gid)
+        os.chown(new, self.owner.pw_uid, self.owner.pw_gid)
         new.rename(self.mailhook_conf)
 
     # -- tools
@@ -430,7 +467,7 @@ class Dovecot:
         path = home / ".dovecot.sieve"
         path.write_text(text)
         for one in (home, path):
-            os.chown(one, MAIL_UID, MAIL_UID)
+            os.chown(one, self.mail_uid, self.mail_uid)
 
     def mailbox_guid(self, user, mailbox):
         out = self.doveadm("-f", "flow", "mailbox", "status", "-u", user,
