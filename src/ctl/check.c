@@ -238,7 +238,55 @@ static void mse_ctl_check_protocol(struct mse_ctl_check *check,
 			    "doveconf says \"%s\" for it", protocol, text);
 }
 
-static void mse_ctl_check_dovecot(struct mse_ctl_check *check)
+static bool mse_ctl_same_dir(const char *a, const char *b)
+{
+	struct stat one, two;
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return stat(a, &one) == 0 && stat(b, &two) == 0 &&
+		one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+/* Mail processes elsewhere than the daemon report nothing, and nobody says
+   so. doveconf answers nothing at all to a setting it does not know: in 2.4
+   mailhook_dir is known by our settings module, in 2.3 it is a plugin's. */
+static void mse_ctl_check_settings(struct mse_ctl_check *check,
+				   const char *daemon_dir)
+{
+	static const char *const names[] = {
+		"mailhook_dir", "plugin/mailhook_dir"
+	};
+	char text[4096];
+	const char *dir = NULL;
+	unsigned int i;
+
+	for (i = 0; i < 2 && dir == NULL; i++) {
+		if (mse_ctl_doveconf(check->ctl, NULL, names[i], text,
+				     sizeof(text)) == 0)
+			dir = strchr(text, '=');
+	}
+	if (dir == NULL) {
+		/* A setting that 2.4 alone has. */
+		if (mse_ctl_doveconf(check->ctl, NULL, "mail_driver", text,
+				     sizeof(text)) == 0 && *text != '\0')
+			mse_ctl_say(check, "problem", "Dovecot does not know "
+				"mailhook's settings: libmailhook_settings.so "
+				"is missing in its modules/settings directory "
+				"or was built for another release of Dovecot");
+		return;
+	}
+	dir += strspn(dir, "= ");
+	if (*dir != '\0' && daemon_dir != NULL &&
+	    !mse_ctl_same_dir(dir, daemon_dir))
+		mse_ctl_say(check, "problem", "mailhook_dir in dovecot.conf "
+			"is %s, but mailhookd works in %s: nothing is "
+			"reported; give both the same directory", dir,
+			daemon_dir);
+}
+
+static void mse_ctl_check_dovecot(struct mse_ctl_check *check,
+				  const char *daemon_dir)
 {
 	static const char *const protocols[] = {
 		"imap", "pop3", "lmtp", "lda", "doveadm"
@@ -267,6 +315,7 @@ static void mse_ctl_check_dovecot(struct mse_ctl_check *check)
 		return;
 	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		mse_ctl_check_protocol(check, protocols[i], text);
+	mse_ctl_check_settings(check, daemon_dir);
 }
 
 int mse_ctl_check(const struct mse_ctl *ctl)
@@ -291,7 +340,8 @@ int mse_ctl_check(const struct mse_ctl *ctl)
 		mse_ctl_say(&check, "problem", "mailhookd does not answer at "
 			    "%s", ctl->control);
 	}
-	mse_ctl_check_dovecot(&check);
+	mse_ctl_check_dovecot(&check, status == NULL ? NULL :
+			      mse_ctl_text(status, "dir"));
 	if (ctl->json)
 		mse_ctl_print_json(check.lines);
 	json_object_put(check.lines);

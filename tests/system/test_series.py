@@ -238,10 +238,40 @@ REFUSED = block("protocol imap", block("mail_plugins", {"mailhook": "no"}))
 ], ids=["shipped", "added", "plain", "refused", "all-plain", "but-one"])
 def test_check_finds_the_protocols_without_it(
         dovecot, unstarted, extra, lacking):
-    one = unstarted(extra=extra)
+    one = unstarted(
+        extra=extra + plugin_setting("mailhook_dir", dovecot.state))
     out = dovecot.ctl("--dovecot", one.conf, "check", check=False)
     assert sorted(re.findall(r"(?m)^problem +protocol (\S+) lacks",
                              out.stdout)) == lacking
     assert sorted(re.findall(r"(?m)^ok +protocol (\S+) has", out.stdout) +
                   lacking) == ["doveadm", "imap", "lda", "lmtp", "pop3"]
     assert out.returncode == (1 if lacking else 0), out.stdout
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_check_compares_the_directories(dovecot, unstarted, elsewhere):
+    where = "/var/lib/dovecot/elsewhere" if elsewhere else dovecot.state
+    one = unstarted(extra=plugin_setting("mailhook_dir", where))
+    out = dovecot.ctl("--dovecot", one.conf, "check", check=False)
+    told = [line for line in out.stdout.splitlines()
+            if "mailhook_dir" in line]
+    if elsewhere:
+        assert out.returncode == 1
+        [line] = told
+        assert line.startswith("problem") and f"{where}, " in line
+        assert str(dovecot.state) in line
+    else:
+        assert (out.returncode, told) == (0, [])
+
+
+@only_24
+def test_check_misses_the_settings_module(dovecot):
+    conf = dovecot.top / "bare.conf"
+    conf.write_text(re.sub(r"(?m)^mailhook_.*\n", "",
+                           dovecot.conf.read_text()))
+    out = dovecot._run(
+        ["unshare", "--mount", "sh", "-c",
+         f"umount {build.STOCK_MODULES}/settings && exec {build.CTL} "
+         f"--control {dovecot.control} --dovecot {conf} check"], False, 60)
+    assert out.returncode == 1
+    assert "problem  Dovecot does not know mailhook's settings" in out.stdout
