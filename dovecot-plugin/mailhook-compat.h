@@ -126,6 +126,48 @@ static inline void mailhook_drop_accepted_client(void)
 #endif
 }
 
+/* Errors */
+
+/* Takes a storage's error away and puts the very same back. Unlike Dovecot's
+   own push and pop it leaves the strings where they are: callers (IMAP COPY)
+   ask for the error, roll back, and only then print it. */
+static inline void mailhook_error_keep(struct mail_storage *storage,
+				       struct mail_storage_error *kept_r)
+{
+	i_zero(kept_r);
+	kept_r->error_string = storage->error_string;
+	kept_r->error = storage->error;
+	kept_r->last_internal_error = storage->last_internal_error;
+	kept_r->last_error_is_internal = storage->last_error_is_internal;
+#if DOVECOT_PREREQ(2,4,0)
+	kept_r->last_internal_error_mailbox =
+		storage->last_internal_error_mailbox;
+	kept_r->last_internal_error_mail_uid =
+		storage->last_internal_error_mail_uid;
+	storage->last_internal_error_mailbox = NULL;
+#endif
+	storage->error_string = NULL;
+	storage->last_internal_error = NULL;
+	mail_storage_clear_error(storage);
+}
+
+static inline void
+mailhook_error_restore(struct mail_storage *storage,
+		       const struct mail_storage_error *kept)
+{
+	mail_storage_clear_error(storage);
+	storage->error_string = kept->error_string;
+	storage->error = kept->error;
+	storage->last_internal_error = kept->last_internal_error;
+	storage->last_error_is_internal = kept->last_error_is_internal;
+#if DOVECOT_PREREQ(2,4,0)
+	storage->last_internal_error_mailbox =
+		kept->last_internal_error_mailbox;
+	storage->last_internal_error_mail_uid =
+		kept->last_internal_error_mail_uid;
+#endif
+}
+
 /* Quota. The quota plugin's functions come from dlsym(); this is the one of
    them that is called otherwise in each series. */
 

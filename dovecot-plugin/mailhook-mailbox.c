@@ -60,7 +60,7 @@ static bool mailhook_box_wants(struct mailbox *box, enum mse_event_type type,
 
 /* The view of a mailbox just created can be from before its UIDVALIDITY was
    (sdbox, mdbox). */
-static uint32_t mailhook_fresh_uidvalidity(struct mailbox *box)
+uint32_t mailhook_fresh_uidvalidity(struct mailbox *box)
 {
 	struct mail_index_view *view;
 	uint32_t uidvalidity;

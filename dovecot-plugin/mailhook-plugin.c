@@ -88,7 +88,6 @@ void mailhook_plugin_init(struct module *module)
 	/* doveadm and lda have no preinit as root; harmless if there was. */
 	(void)mailhook_appender(NULL);
 	mail_storage_hooks_add(module, &mailhook_hooks);
-	mailhook_quota_init();
 	mailhook_imap_init();
 	mailhook_pop3_init();
 	mailhook_submission_init();
@@ -99,7 +98,6 @@ void mailhook_plugin_deinit(void)
 	struct mailhook_dir *dir;
 
 	mailhook_envelope_unhook();
-	mailhook_quota_deinit();
 	mailhook_submission_deinit();
 	mailhook_pop3_deinit();
 	mailhook_imap_deinit();

@@ -73,15 +73,11 @@ void mailhook_submission_deinit(void);
 
 /* mailhook-user.c */
 
-/* How one quota root stood when this session last told it. */
-struct mailhook_amount {
-	uint64_t used, limit; /* octets or messages; limit 0: unlimited */
-};
-
+/* A quota root's limits as this session has told them; 0: unlimited. */
 struct mailhook_told {
 	struct mailhook_told *next;
 	const char *root, *lane;
-	struct mailhook_amount octets, messages;
+	uint64_t octets_limit, messages_limit;
 };
 
 struct mailhook_user {
@@ -157,6 +153,8 @@ struct mailhook_mailbox {
 
 struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
 void mailhook_mailbox_allocated(struct mailbox *box);
+/* From the index as it is now; 0 if it cannot be read. */
+uint32_t mailhook_fresh_uidvalidity(struct mailbox *box);
 /* NULL if it has none or cannot tell. */
 const char *mailhook_mailbox_guid(struct mailbox *box);
 
@@ -352,8 +350,6 @@ const char *mailhook_envelope_get(struct mail_user *user);
 
 /* mailhook-quota.c: refusals, and how quotas stand. */
 
-void mailhook_quota_init(void);
-void mailhook_quota_deinit(void);
 void mailhook_quota_hook(struct mailbox_vfuncs *v);
 /* Tells how the user's roots stand: their limits may have changed since his
    last session. */

@@ -22,8 +22,6 @@
 /* Old-style declarations of Dovecot's. */
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include "istream.h"
-#include "imap-common.h"
-#include "imap-commands.h"
 #pragma GCC diagnostic pop
 #include "mailhook-plugin.h"
 #include "mailhook-compat.h"
@@ -39,8 +37,10 @@
 #define MAILHOOK_MESSAGE "MESSAGE"
 #define MAILHOOK_MAILBOX "MAILBOX"
 
+/* A fact's reason, for the daemon. */
+#define MAILHOOK_LIMITS_ARE_NEW "limits"
+
 static struct {
-	bool hooked; /* into IMAP's commands */
 	bool looked_up;
 	struct quota_root_iter *(*iter_box)(struct mailbox *box);
 	struct quota_root_iter *(*iter_user)(struct mail_user *user);
@@ -52,6 +52,11 @@ static struct {
 	const void *settings;
 } mailhook_quota;
 
+struct mailhook_amount {
+	uint64_t used, limit; /* octets or messages; limit 0: unlimited */
+};
+
+/* How one root stands. */
 struct mailhook_figures {
 	const char *root;
 	struct mailhook_amount octets, messages;
@@ -168,17 +173,6 @@ static void mailhook_event_set_figures(struct mse_event *event,
 }
 
 /* Whose quota it is, without the mailbox. */
-static void mailhook_quota_place(struct mailhook_place *place_r,
-				 struct mail_user *user,
-				 struct mail_user *owner)
-{
-	i_zero(place_r);
-	place_r->user = user;
-	place_r->lane = place_r->url_user = owner->username;
-	if (strcmp(owner->username, user->username) != 0)
-		place_r->owner = owner->username;
-}
-
 static void mailhook_quota_place_box(struct mailhook_place *place_r,
 				     struct mailbox *box)
 {
@@ -186,37 +180,31 @@ static void mailhook_quota_place_box(struct mailhook_place *place_r,
 	place_r->mailbox = NULL;
 }
 
-static bool mailhook_amount_equals(const struct mailhook_amount *a,
-				   const struct mailhook_amount *b)
+/* Whether this session tells these limits for the first time. They are its
+   userdb's and stay as they are until it ends, but for backends that ask
+   elsewhere: only then do they say anything that others, which have begun
+   since, do not know better. */
+static bool mailhook_limits_are_new(struct mailhook_user *muser,
+				    const struct mailhook_place *place,
+				    const struct mailhook_figures *figures)
 {
-	return a->used == b->used && a->limit == b->limit;
-}
+	struct mailhook_told *told = muser->quota.told;
 
-/* FALSE if this session has told just that already. */
-static bool mailhook_quota_is_news(struct mailhook_user *muser,
-				   const struct mailhook_place *place,
-				   const struct mailhook_figures *figures)
-{
-	struct mailhook_told *told;
-
-	for (told = muser->quota.told; told != NULL; told = told->next) {
-		if (strcmp(told->root, figures->root) == 0 &&
-		    strcmp(told->lane, place->lane) == 0)
-			break;
-	}
+	while (told != NULL && (strcmp(told->root, figures->root) != 0 ||
+				strcmp(told->lane, place->lane) != 0))
+		told = told->next;
 	if (told == NULL) {
 		told = p_new(place->user->pool, struct mailhook_told, 1);
 		told->root = p_strdup(place->user->pool, figures->root);
 		told->lane = p_strdup(place->user->pool, place->lane);
 		told->next = muser->quota.told;
 		muser->quota.told = told;
-	} else if (mailhook_amount_equals(&told->octets, &figures->octets) &&
-		   mailhook_amount_equals(&told->messages,
-					  &figures->messages)) {
+	} else if (told->octets_limit == figures->octets.limit &&
+		   told->messages_limit == figures->messages.limit) {
 		return FALSE;
 	}
-	told->octets = figures->octets;
-	told->messages = figures->messages;
+	told->octets_limit = figures->octets.limit;
+	told->messages_limit = figures->messages.limit;
 	return TRUE;
 }
 
@@ -228,18 +216,19 @@ static void mailhook_quota_fact(struct mailhook_user *muser,
 {
 	struct mse_event event;
 
-	if (!mailhook_quota_is_news(muser, place, figures))
-		return;
 	mailhook_event_init(&event, MSE_EVENT_FACT_QUOTA, place,
 			    mailhook_now());
 	mse_event_set_string(&event, MSE_PARAM_URI,
 			     mailhook_place_url(place, 0));
 	mse_event_set_string(&event, MSE_PARAM_CAUSE, cause);
+	if (mailhook_limits_are_new(muser, place, figures))
+		mse_event_set_string(&event, MSE_PARAM_REASON,
+				     MAILHOOK_LIMITS_ARE_NEW);
 	mailhook_event_set_figures(&event, figures);
 	mailhook_batch_add(batch, &event);
 }
 
-/* Tells how each of these roots stands, as far as it is news. */
+/* Tells how each of these roots stands. */
 static void mailhook_quota_tell(struct quota_root_iter *iter,
 				const struct mailhook_place *place,
 				const char *cause)
@@ -262,6 +251,7 @@ static void mailhook_quota_tell(struct quota_root_iter *iter,
 static void mailhook_quota_tell_box(struct mailbox *box, const char *cause)
 {
 	struct mailhook_place place;
+	struct mail_storage_error error;
 	struct quota_root_iter *iter;
 
 	mailhook_quota_place_box(&place, box);
@@ -269,36 +259,31 @@ static void mailhook_quota_tell_box(struct mailbox *box, const char *cause)
 	    !mailhook_quota_wants(place.user, place.lane,
 				  MSE_EVENT_FACT_QUOTA))
 		return;
-	mail_storage_last_error_push(box->storage);
+	mailhook_error_keep(box->storage, &error);
 	iter = mailhook_quota.iter_box(box);
 	T_BEGIN {
 		mailhook_quota_tell(iter, &place, cause);
 	} T_END;
 	mailhook_quota.iter_deinit(&iter);
-	mail_storage_last_error_pop(box->storage);
-}
-
-static void mailhook_quota_tell_user(struct mail_user *user,
-				     struct mail_user *owner,
-				     const char *cause)
-{
-	struct mailhook_place place;
-	struct quota_root_iter *iter;
-
-	mailhook_quota_place(&place, user, owner);
-	if (!mailhook_quota_loaded() ||
-	    !mailhook_quota_wants(user, place.lane, MSE_EVENT_FACT_QUOTA))
-		return;
-	iter = mailhook_quota.iter_user(owner);
-	T_BEGIN {
-		mailhook_quota_tell(iter, &place, cause);
-	} T_END;
-	mailhook_quota.iter_deinit(&iter);
+	mailhook_error_restore(box->storage, &error);
 }
 
 void mailhook_quota_session_begins(struct mail_user *user)
 {
-	mailhook_quota_tell_user(user, user, "login");
+	struct mailhook_place place;
+	struct quota_root_iter *iter;
+
+	i_zero(&place);
+	place.user = user;
+	place.lane = place.url_user = user->username;
+	if (!mailhook_quota_loaded() ||
+	    !mailhook_quota_wants(user, place.lane, MSE_EVENT_FACT_QUOTA))
+		return;
+	iter = mailhook_quota.iter_user(user);
+	T_BEGIN {
+		mailhook_quota_tell(iter, &place, "login");
+	} T_END;
+	mailhook_quota.iter_deinit(&iter);
 }
 
 /* Limits are the same all through a session: a delivery, or a session that
@@ -445,9 +430,8 @@ static void mailhook_quota_place_mailbox(struct mailhook_place *place_r,
 					 struct mailbox *box)
 {
 	mailhook_place_init(place_r, box);
-	if (box->opened && box->view != NULL) {
-		place_r->uidvalidity =
-			mail_index_get_header(box->view)->uid_validity;
+	if (box->opened) {
+		place_r->uidvalidity = mailhook_fresh_uidvalidity(box);
 		place_r->guid = mailhook_mailbox_guid(box);
 	}
 }
@@ -473,16 +457,17 @@ static void mailhook_quota_refused(struct mailbox *box,
 				   const struct mailhook_refusal *refusal)
 {
 	struct mailhook_blame blame;
+	struct mail_storage_error error;
 
 	if (mailhook_quota_is_retried(place->user))
 		return;
 	/* The limits may be new to the daemon. */
 	if (!mailhook_quota_has_told(place->user))
 		mailhook_quota_tell_box(box, refusal->cause);
-	mail_storage_last_error_push(box->storage);
+	mailhook_error_keep(box->storage, &error);
 	mailhook_quota_find(box, refusal, &blame);
 	mailhook_quota_exceed(place, &blame, refusal->cause);
-	mail_storage_last_error_pop(box->storage);
+	mailhook_error_restore(box->storage, &error);
 }
 
 static bool mailhook_error_is(struct mailbox *box, enum mail_error wanted)
@@ -582,31 +567,33 @@ void mailhook_quota_copy_failed(struct mail_save_context *ctx,
 	struct mailbox *box = ctx->transaction->box;
 	struct mailhook_transaction *mt =
 		mailhook_quota_transaction(ctx->transaction);
+	struct mail_storage_error error;
 	uoff_t size = 0;
 
 	if (mt == NULL || mt->quota.refused ||
 	    !mailhook_error_is(box, MAIL_ERROR_NOQUOTA))
 		return;
-	mail_storage_last_error_push(box->storage);
+	mailhook_error_keep(box->storage, &error);
 	if (mail_get_virtual_size(src, &size) < 0)
 		size = 0;
-	mail_storage_last_error_pop(box->storage);
+	mailhook_error_restore(box->storage, &error);
 	mailhook_quota_note(mt, box, mailhook_save_cause(ctx), size);
 }
 
 void mailhook_quota_saved(struct mailhook_transaction *mt,
 			  struct mail_save_context *ctx, struct mail *mail)
 {
+	struct mail_storage_error error;
 	uoff_t size;
 
 	if (!mailhook_transaction_wants(mt,
 			MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) |
 			MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA)))
 		return;
-	mail_storage_last_error_push(mail->box->storage);
+	mailhook_error_keep(mail->box->storage, &error);
 	if (mail_get_virtual_size(mail, &size) == 0)
 		mt->quota.saved_octets += size;
-	mail_storage_last_error_pop(mail->box->storage);
+	mailhook_error_restore(mail->box->storage, &error);
 	mt->quota.saved++;
 	mt->quota.saved_cause = mailhook_save_cause(ctx);
 }
@@ -666,7 +653,7 @@ void mailhook_quota_transaction_ended(struct mailhook_transaction *mt,
 	struct mailhook_refusal refusal;
 	struct mailhook_place place;
 
-	if (committed && mt->expunge_cause != NULL &&
+	if (committed && mt->expunge_cause != NULL && !box->deleting &&
 	    mailhook_transaction_wants(mt, MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA)))
 		mbox->quota_due = mt->expunge_cause;
 	if (notes->refused) {
@@ -800,53 +787,6 @@ void mailhook_quota_create_failed(struct mailbox *box)
 		mailhook_place_init(&place, box);
 		mailhook_quota_exceed(&place, &blame, "create");
 	} T_END;
-}
-
-/* IMAP SETQUOTA (Dovecot 2.3, for an admin), of his own or another's roots:
-   whose they are, only the command's text tells, so all are looked at. */
-static void mailhook_quota_command_done(struct client_command_context *cmd)
-{
-	struct mail_user *user = cmd->client->user;
-	struct mail_namespace *ns;
-
-	if (cmd->name == NULL || strcasecmp(cmd->name, "SETQUOTA") != 0 ||
-	    user == NULL || mailhook_user_get(user) == NULL)
-		return;
-	mailhook_quota_tell_user(user, user, "setquota");
-	for (ns = user->namespaces; ns != NULL; ns = ns->next) {
-		if (ns->owner != NULL && ns->owner != user)
-			mailhook_quota_tell_user(user, ns->owner, "setquota");
-	}
-}
-
-/* Dovecot calls both, whether there are both or not. */
-static void mailhook_quota_command_begins(struct client_command_context *cmd)
-{
-}
-
-static bool mailhook_quota_command_hook(const char *function)
-{
-	void (*hook)(command_hook_callback_t *pre,
-		     command_hook_callback_t *post);
-
-	*(void **)&hook = mailhook_symbol(function);
-	if (hook == NULL)
-		return FALSE;
-	hook(mailhook_quota_command_begins, mailhook_quota_command_done);
-	return TRUE;
-}
-
-void mailhook_quota_init(void)
-{
-	mailhook_quota.hooked =
-		mailhook_quota_command_hook("command_hook_register");
-}
-
-void mailhook_quota_deinit(void)
-{
-	if (mailhook_quota.hooked)
-		(void)mailhook_quota_command_hook("command_hook_unregister");
-	i_zero(&mailhook_quota);
 }
 
 void mailhook_quota_hook(struct mailbox_vfuncs *v)

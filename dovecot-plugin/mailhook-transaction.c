@@ -518,15 +518,16 @@ mailhook_transaction_ended(struct mailhook_transaction *mt, struct mailbox *box,
 			   const ARRAY_TYPE(seq_range) *conflicts)
 {
 	bool keep = changes != NULL && box->deleting;
+	struct mail_storage_error error;
 
 	T_BEGIN {
-		mail_storage_last_error_push(box->storage);
+		mailhook_error_keep(box->storage, &error);
 		if (changes != NULL)
 			mailhook_transaction_make_id(mt);
 		if (changes != NULL && !keep)
 			mailhook_report(mt, box, changes, conflicts);
 		mailhook_quota_transaction_ended(mt, box, changes != NULL);
-		mail_storage_last_error_pop(box->storage);
+		mailhook_error_restore(box->storage, &error);
 	} T_END;
 	if (keep)
 		mailhook_transaction_keep(mailhook_mailbox_get(box), mt);

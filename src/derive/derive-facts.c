@@ -298,6 +298,8 @@ static int put_in_line(struct mse_derive *derive,
 		copy.event.user = record->user;
 		copy.event.owner = record->owner;
 		copy.event.cause = cause;
+		/* A word between the plugin and us. */
+		mse_event_set_string(&copy.event, MSE_PARAM_REASON, NULL);
 		mse_event_set_string(&copy.event, MSE_PARAM_QUOTA_RESOURCE,
 				     resource);
 		mse_event_write(&copy.event, &derive->events);

@@ -53,7 +53,13 @@ static int read_why(const struct mse_record *record,
 	int ret;
 
 	if (note->is_fact) {
-		ret = mse_record_string(record, MSE_PARAM_CAUSE, &text);
+		ret = mse_record_string(record, MSE_PARAM_REASON, &text);
+		note->limits_new = ret > 0 && strcmp(text, "limits") == 0;
+		free(text);
+		text = NULL;
+		if (ret >= 0)
+			ret = mse_record_string(record, MSE_PARAM_CAUSE,
+						&text);
 		note->freed = ret > 0 && is_freeing(text);
 	} else {
 		ret = mse_record_string(record, MSE_PARAM_QUOTA_RESOURCE,
@@ -133,12 +139,14 @@ void mse_quota_step(struct mse_quota_state *state,
 			latch(&state->messages, &note->messages);
 		return;
 	}
-	outcome_r->change = state->known &&
-		(state->storage_limit != note->storage.limit ||
-		 state->messages_limit != note->messages.limit);
-	state->known = true;
-	state->storage_limit = note->storage.limit;
-	state->messages_limit = note->messages.limit;
+	if (note->limits_new || !state->known) {
+		outcome_r->change = state->known &&
+			(state->storage_limit != note->storage.limit ||
+			 state->messages_limit != note->messages.limit);
+		state->known = true;
+		state->storage_limit = note->storage.limit;
+		state->messages_limit = note->messages.limit;
+	}
 	outcome_r->within_storage = release(&state->storage, &note->storage,
 					    note->freed);
 	outcome_r->within_messages = release(&state->messages,

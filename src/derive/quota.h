@@ -12,6 +12,9 @@
  * quota root of one owner: what a record says, what is remembered, and what
  * follows. Pure functions; who calls them keeps the state (in the ledger).
  *
+ * A session's limits are its userdb's as it began: facts of a session that
+ * lasts are no news of limits that later ones know better.
+ *
  * A resource (storage, messages) is latched by a QuotaExceed and released by
  * the first fact that shows room again because something was freed or the
  * limit was raised: not by one that only shows that a smaller message would
@@ -28,6 +31,7 @@ struct mse_quota_note {
 	bool exceeds_storage, exceeds_messages; /* QuotaExceed, of what */
 	bool is_fact;
 	bool freed;              /* a fact after an expunge */
+	bool limits_new;         /* told by its session for the first time */
 	struct mse_quota_amount storage, messages;
 };
 

@@ -17,7 +17,8 @@
 /* Pure: one root's notes, and what follows */
 
 struct step {
-	char kind;      /* E exceeds, F fact, X fact after an expunge */
+	char kind;      /* E exceeds, F a session's first fact, X another one,
+			   after an expunge, O another one */
 	const char *of; /* E: S, M, SM */
 	uint64_t used, limit, messages, max;
 	const char *follows; /* C change, S and M within */
@@ -36,6 +37,7 @@ static void run_steps(const struct step *steps, size_t count)
 		memset(&note, 0, sizeof(note));
 		note.is_fact = steps[i].kind != 'E';
 		note.freed = steps[i].kind == 'X';
+		note.limits_new = steps[i].kind == 'F';
 		if (steps[i].of != NULL) {
 			note.exceeds_storage = strchr(steps[i].of, 'S') != NULL;
 			note.exceeds_messages =
@@ -113,6 +115,22 @@ static void test_change(void **state)
 		{ 'E', "S", 40, 50, 0, 0, "" },
 		{ 'F', NULL, 40, 45, 0, 0, "C" },   /* lowered: no room made */
 		{ 'F', NULL, 40, 50, 0, 0, "CS" },
+	};
+
+	RUN(steps);
+}
+
+/* One begins with new limits while another goes on with the old ones. */
+static void test_sessions_side_by_side(void **state)
+{
+	static const struct step steps[] = {
+		{ 'F', NULL, 81, 100, 0, 0, "" },
+		{ 'E', "S", 81, 100, 0, 0, "" },
+		{ 'F', NULL, 81, 300, 0, 0, "CS" },
+		{ 'E', "S", 81, 100, 0, 0, "" },
+		{ 'X', NULL, 80, 100, 0, 0, "S" },
+		{ 'O', NULL, 80, 100, 0, 0, "" },
+		{ 'F', NULL, 80, 300, 0, 0, "" },
 	};
 
 	RUN(steps);
@@ -226,6 +244,8 @@ static void append(struct quota_test *test, enum mse_event_type type,
 	mse_event_set_string(&event, MSE_PARAM_SERVICE, "imap");
 	mse_event_set_string(&event, MSE_PARAM_CLIENT_IP, "192.0.2.1");
 	mse_event_set_string(&event, MSE_PARAM_SESSION, root->session);
+	if (strcmp(root->session, "stale") != 0)
+		mse_event_set_string(&event, MSE_PARAM_REASON, "limits");
 	mse_event_set_string(&event, MSE_PARAM_QUOTA_ROOT, root->root);
 	if (root->limit > 0) {
 		mse_event_set_number(&event, MSE_PARAM_DISK_QUOTA,
@@ -287,6 +307,9 @@ static const struct root full = { "u@x", NULL, "User quota", "s1", 99, 100 };
 static const struct root room = { "u@x", NULL, "User quota", "s2", 50, 100 };
 static const struct root raised = { "u@x", NULL, "User quota", "s3", 99, 300 };
 
+static const struct root stale = { "u@x", NULL, "User quota", "stale", 90,
+	100 };
+
 static void test_derived_carries_what_its_cause_carried(void **state)
 {
 	struct quota_test test;
@@ -307,6 +330,7 @@ static void test_derived_carries_what_its_cause_carried(void **state)
 	assert_non_null(strstr(text, "\"vnd.mailhook.quotaRoot\":\"User quota"));
 	assert_non_null(strstr(text,
 		"\"vnd.mailhook.quotaResource\":\"STORAGE\""));
+	assert_null(strstr(text, "vnd.mailhook.reason"));
 	close_test(&test);
 }
 
@@ -318,6 +342,9 @@ static void test_change_comes_before_within(void **state)
 	fact(&test, &full, "login");
 	exceed(&test, &full);
 	fact(&test, &raised, "login");
+	settle(&test);
+	expect(&test, "CW", NULL, 0);
+	fact(&test, &stale, "expunge");
 	settle(&test);
 	expect(&test, "CW", NULL, 0);
 	close_test(&test);
@@ -453,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_within),
 		cmocka_unit_test(test_within_of_both),
 		cmocka_unit_test(test_change),
+		cmocka_unit_test(test_sessions_side_by_side),
 		cmocka_unit_test(test_state_text),
 		TEST(test_derived_carries_what_its_cause_carried),
 		TEST(test_change_comes_before_within),

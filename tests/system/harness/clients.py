@@ -60,7 +60,9 @@ class Imap:
                 # text between two literals, which opens the next one
                 self.raw.send(parts[1] + b" {%d}\r\n" % len(parts[2]))
                 refused = self._continuation()
-                assert not refused, refused
+                if refused:
+                    return refused[len(tag) + 1:].decode(
+                        "utf-8", "replace"), []
                 parts = parts[2:]
             self.raw.send(b"\r\n")
         else:

@@ -133,6 +133,11 @@ class Dialect:
                       block("unix_listener imap-hibernate",
                             {"mode": "0660", "group": user})))
 
+    def autoexpunge(self, mailbox, max_mails):
+        """At the end of each session no more than that many are left."""
+        return block("namespace inbox", block(
+            f"mailbox {mailbox}", {"autoexpunge_max_mails": max_mails}))
+
     # -- users
 
     @staticmethod
@@ -248,8 +253,14 @@ class Dialect23(Dialect):
         return "*:" + ":".join(limits) if limits else None
 
     def user_quota(self, root="User quota", storage=None, messages=None):
-        """User.fields that replace the first root's limits."""
-        return {"quota_rule": self._limits(storage, messages)}
+        """User.fields that replace the first root's limits; none given: no
+        limits."""
+        return {"quota_rule": self._limits(storage, messages) or "*:"}
+
+    def more_quota(self, mailbox, storage):
+        """A mailbox in which the first root has so much more room."""
+        return block("plugin",
+                     {"quota_rule2": f"{mailbox}:storage=+{storage}"})
 
     def acl(self, sharing):
         return block("plugin", {"acl": "vfile",
@@ -352,6 +363,10 @@ class Dialect24(Dialect):
         if messages is not None:
             fields["quota_message_count"] = messages
         return fields
+
+    def more_quota(self, mailbox, storage):
+        return block("namespace inbox", block(
+            f"mailbox {mailbox}", {"quota_storage_extra": storage}))
 
     def acl(self, sharing):
         return "acl_driver = vfile\n" + block(

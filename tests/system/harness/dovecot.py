@@ -180,14 +180,28 @@ class Dovecot:
         if users is None:
             return text + DIALECT.static_users(
                 PASSWORD, self.mail_uid, self.mail_uid, home)
+        self.change_users(users)
+        return text + DIALECT.file_users(self.top / "etc" / "users")
+
+    def change_users(self, users):
+        """What the next login of each finds."""
         for user in users:
-            path = self.top / "mail" / user.name
-            path.mkdir(mode=0o700)
-            os.chown(path, user.uid,
-                     user.uid if user.gid is None else user.gid)
+            home = self.top / "mail" / user.name
+            if not home.exists():
+                home.mkdir(mode=0o700)
+                os.chown(home, user.uid,
+                         user.uid if user.gid is None else user.gid)
         path = self.top / "etc" / "users"
-        path.write_text(DIALECT.passwd_file(users, home))
-        return text + DIALECT.file_users(path)
+        new = path.with_suffix(".new")
+        new.write_text(DIALECT.passwd_file(
+            users, f"{self.top}/mail/{{user}}"))
+        if path.exists():
+            # Auth looks once a second, and only if the size or the second
+            # has changed reads it again.
+            later = path.stat().st_mtime + 1
+            os.utime(new, (later, later))
+            time.sleep(1.01 - time.time() % 1)
+        new.rename(path)
 
     def _mailhook(self):
         text = DIALECT.mailhook(build.SHIPPED_CONF, build.LAUNCHER,
