@@ -179,10 +179,11 @@ void mse_page_chart(struct mse_buf *page, const struct mse_history *history,
 	bool lag = kind == MSE_CHART_LAG;
 
 	chart.top = highest(&chart);
-	mse_buf_appendf(page, "<figure><figcaption>%s</figcaption>",
-			lag ? "Lag" : "Delivered per minute<span "
-			"class=\"key\"><i class=\"good\"></i> delivered "
-			"<i class=\"bad\"></i> failed attempts</span>");
+	mse_buf_appendf(page, "<figure><figcaption>%s%s</figcaption>",
+			lag ? "Lag" : "Delivered per minute",
+			lag || chart.top == 0 ? "" : "<span class=\"key\">"
+			"<i class=\"good\"></i> delivered <i class=\"bad\">"
+			"</i> failed attempts</span>");
 	if (chart.top == 0) {
 		mse_buf_appendf(page, "<p class=\"flat\">%s</p></figure>",
 				history->count == 0 ? "The first minute is "

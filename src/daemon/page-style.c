@@ -103,4 +103,7 @@ const char mse_page_style[] =
 "dl.figures{grid-template-columns:repeat(2,1fr)}"
 "header{padding-top:1.2rem}.wide{display:none}"
 ".list tr>:nth-child(3){padding-right:0}}"
+"@media(max-width:23rem){.list{font-size:.93em}"
+".list .state{padding:.1rem .45rem .1rem .35rem;gap:.25rem;font-size:.8rem}"
+".list td,.list th{padding-right:.5rem}}"
 "@media print{body{background:#fff}.card{break-inside:avoid}}";

@@ -178,14 +178,14 @@ static void append_sentence(struct mse_buf *page, size_t count, size_t ill,
 		mse_buf_append_str(page, count == 1 ?
 				   "The endpoint is paused." :
 				   "All endpoints are paused.");
+	else if (paused > 0)
+		mse_buf_appendf(page, "%zu of %zu endpoints %s; the others are "
+				"paused.", count - paused, count,
+				count - paused == 1 ? "delivers" : "deliver");
 	else
 		mse_buf_append_str(page, count == 1 ?
-				   "The endpoint delivers." : paused == 0 ?
-				   "All endpoints deliver." :
-				   "All other endpoints deliver.");
-	if (paused > 0 && paused < count)
-		mse_buf_appendf(page, " %zu %s paused.", paused,
-				paused == 1 ? "is" : "are");
+				   "The endpoint delivers." :
+				   "All endpoints deliver.");
 }
 
 static void append_verdict(struct mse_buf *page,
@@ -239,12 +239,17 @@ static void append_state(struct mse_buf *page, const struct state *state)
 	mse_buf_appendf(page, "%s</span>", state->word);
 }
 
-static void append_lag(struct mse_buf *page, int64_t lag_ms)
+static void append_lag(struct mse_buf *page,
+		       const struct mse_endpoint_status *status)
 {
-	if (lag_ms <= 0)
-		mse_buf_append_str(page, "none");
+	if (status->behind_ms > 0)
+		mse_page_duration(page, status->behind_ms);
+	else if (strcmp(status->state, "paused") == 0 &&
+		 status->behind_octets > 0)
+		/* It reads nothing, so nobody knows what is there for it. */
+		mse_buf_append_str(page, "–");
 	else
-		mse_page_duration(page, lag_ms);
+		mse_buf_append_str(page, "none");
 }
 
 /* With several: all of them at a glance. */
@@ -268,7 +273,7 @@ static void append_list(struct mse_buf *page,
 		mse_buf_append_str(page, "</a></th><td>");
 		append_state(page, state_of(status));
 		mse_buf_append_str(page, "</td><td class=\"n\">");
-		append_lag(page, status->behind_ms);
+		append_lag(page, status);
 		mse_buf_appendf(page, "</td><td class=\"n wide\">%" PRIu64
 				"</td><td class=\"n wide%s\">%" PRIu64
 				"</td></tr>",
@@ -339,7 +344,7 @@ static void append_numbers(struct mse_buf *page,
 
 	mse_buf_append_str(page, "<dl class=\"figures\">");
 	begin_figure(page, "Lag");
-	append_lag(page, status->behind_ms);
+	append_lag(page, status);
 	end_figure(page);
 	begin_figure(page, "Delivered last minute");
 	if (sample == NULL)
@@ -447,7 +452,10 @@ static void append_endpoint(struct mse_buf *page,
 	append_numbers(page, figures, endpoint);
 	if (endpoint->history != NULL) {
 		mse_page_chart(page, endpoint->history, MSE_CHART_DELIVERED);
-		mse_page_chart(page, endpoint->history, MSE_CHART_LAG);
+		/* Of a paused one it would say that nothing waits. */
+		if (state->look != LOOK_OFF)
+			mse_page_chart(page, endpoint->history,
+				       MSE_CHART_LAG);
 	}
 	if (status->dead > 0)
 		append_dead(page, &status->counters);

@@ -156,6 +156,7 @@ static void test_crash_before_commit(void **state)
 static void test_damage(void **state)
 {
 	static const char foreign[] = "\x1e{\"half\":\x1e{}\n";
+	struct mse_derive_status status;
 	struct derive_test test;
 
 	open_test(&test, *state);
@@ -163,8 +164,13 @@ static void test_damage(void **state)
 	journal_test_put(test.journal, "journal", foreign,
 			 sizeof(foreign) - 1);
 	journal_test_append(test.journal, 2, 1, 0);
+	mse_derive_get_status(test.derive, &status);
+	assert_true(status.behind_octets > sizeof(foreign));
 	settle(&test);
 	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	mse_derive_get_status(test.derive, &status);
+	assert_int_equal(status.torn + status.damaged, 1);
+	assert_int_equal(status.behind_octets, 0);
 	close_test(&test);
 	open_test(&test, *state);
 	settle(&test);

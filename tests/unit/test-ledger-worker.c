@@ -290,6 +290,7 @@ static void test_failed_job_alone(void **state)
 static void test_failed_commit(void **state)
 {
 	struct mse_ledger_worker *worker = new_worker(true);
+	struct mse_ledger_counts before, after;
 
 	submit_first(worker);
 	submit(worker, "a", false, false);
@@ -299,6 +300,10 @@ static void test_failed_commit(void **state)
 
 	completions[0] = '\0';
 	counts.begins = 0;
+	mse_ledger_worker_counts(worker, &before);
+	assert_int_equal(before.commits, counts.commits);
+	assert_int_equal(before.failures, 0);
+	assert_int_equal(before.jobs, 3);
 	submit_first(worker);
 	counts.fail_commit = 2;
 	submit(worker, "c", false, false);
@@ -309,6 +314,10 @@ static void test_failed_commit(void **state)
 	assert_string_equal(completions,
 			    "first(the disk is full) c(the disk is full) "
 			    "d(refused) e(the disk is full) ");
+	mse_ledger_worker_counts(worker, &after);
+	assert_int_equal(after.commits, before.commits);
+	assert_int_equal(after.failures, 2);
+	assert_int_equal(after.jobs, before.jobs + 4);
 	assert_there(worker, "a", true);
 	assert_there(worker, "c", false);
 	assert_there(worker, "e", false);

@@ -156,8 +156,7 @@ static void test_page(void **state)
 {
 	static const char *const words[] = {
 		"<!DOCTYPE html>", "<meta http-equiv=\"refresh\"",
-		"name=\"viewport\"", "5 of 7 endpoints need attention. 1 is "
-		"paused.", "mx1.example.org", "up 3 h 12 min",
+		"name=\"viewport\"", "5 of 7 endpoints need attention.", "mx1.example.org", "up 3 h 12 min",
 		"delivering</span>", "retrying</span>", "outage</span>",
 		"held up</span>", "paused</span>", "disabled</span>",
 		"behind</span>", "<dt>Lag</dt><dd>26 min</dd>",
@@ -203,6 +202,17 @@ static void test_verdicts(void **state)
 	mse_page_write(&page, &example.figures);
 	expect(&page, "verdict is-bad", true);
 	expect(&page, "1 of 2 endpoints needs attention.", true);
+	mse_buf_reset(&page);
+	example.endpoints[1].status.state = "paused";
+	mse_page_write(&page, &example.figures);
+	expect(&page, "verdict is-good", true);
+	expect(&page, "1 of 2 endpoints delivers; the others are paused.",
+	       true);
+	mse_buf_reset(&page);
+	example.endpoints[0].status.state = "paused";
+	mse_page_write(&page, &example.figures);
+	expect(&page, "verdict is-off", true);
+	expect(&page, "All endpoints are paused.", true);
 	mse_buf_reset(&page);
 	example.figures.endpoint_count = 0;
 	mse_page_write(&page, &example.figures);
