@@ -112,6 +112,8 @@ static bool mailhook_quota_look(struct quota_root *root, struct mailbox *box,
 {
 	i_zero(figures_r);
 	figures_r->root = mailhook_quota.get_name(root);
+	if (figures_r->root == NULL)
+		figures_r->root = "";
 	if (mailhook_quota_resource(mailhook_quota.get_resource, root, box,
 				    QUOTA_NAME_STORAGE_BYTES,
 				    &figures_r->octets.used,
@@ -167,9 +169,8 @@ static void mailhook_event_set_figures(struct mse_event *event,
 		mse_event_set_number(event, MSE_PARAM_MESSAGES,
 				     figures->messages.used);
 	}
-	if (figures->root != NULL && *figures->root != '\0')
-		mse_event_set_string(event, MSE_PARAM_QUOTA_ROOT,
-				     figures->root);
+	/* "" where it has no name; absent where there is no root. */
+	mse_event_set_string(event, MSE_PARAM_QUOTA_ROOT, figures->root);
 }
 
 /* Whose quota it is, without the mailbox. */
@@ -311,6 +312,13 @@ static bool mailhook_amount_is_short(const struct mailhook_amount *amount,
 	return added > amount->limit - amount->used;
 }
 
+static const char *mailhook_resource_name(bool octets, bool messages)
+{
+	if (octets && messages)
+		return MAILHOOK_STORAGE" "MAILHOOK_MESSAGE;
+	return octets ? MAILHOOK_STORAGE : messages ? MAILHOOK_MESSAGE : NULL;
+}
+
 /* NULL: this root has room for it. */
 static const char *
 mailhook_figures_short_of(const struct mailhook_figures *figures,
@@ -322,10 +330,7 @@ mailhook_figures_short_of(const struct mailhook_figures *figures,
 					  slack);
 	messages = mailhook_amount_is_short(&figures->messages,
 					    refusal->messages, FALSE);
-	if (octets && messages)
-		return MAILHOOK_STORAGE" "MAILHOOK_MESSAGE;
-	return octets ? MAILHOOK_STORAGE :
-		messages ? MAILHOOK_MESSAGE : NULL;
+	return mailhook_resource_name(octets, messages);
 }
 
 struct mailhook_blame {
@@ -590,34 +595,36 @@ void mailhook_quota_saved(struct mailhook_transaction *mt,
 			MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) |
 			MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA)))
 		return;
+	mt->quota.saved++;
+	mt->quota.saved_cause = mailhook_save_cause(ctx);
+	if (!mailhook_quota_loaded())
+		return;
 	mailhook_error_keep(mail->box->storage, &error);
 	if (mail_get_virtual_size(mail, &size) == 0)
 		mt->quota.saved_octets += size;
 	mailhook_error_restore(mail->box->storage, &error);
-	mt->quota.saved++;
-	mt->quota.saved_cause = mailhook_save_cause(ctx);
 }
 
-/* From within the limit to beyond it, by a delivery within the grace or
-   where nothing is enforced. */
+static bool mailhook_amount_crossed(const struct mailhook_amount *amount,
+				    uint64_t added)
+{
+	return amount->limit > 0 && amount->used > amount->limit &&
+		amount->used - amount->limit <= added;
+}
+
+/* From within the limit that holds in this mailbox to beyond it: by a
+   delivery within the grace, or where nothing is enforced. */
 static const char *
-mailhook_quota_crossed(const struct mailhook_figures *figures,
+mailhook_quota_crossed(struct quota_root *root, struct mailbox *box,
 		       const struct mailhook_quota_notes *notes)
 {
-	bool octets, messages;
+	struct mailhook_figures here;
 
-	octets = figures->octets.limit > 0 &&
-		figures->octets.used > figures->octets.limit &&
-		figures->octets.used - figures->octets.limit <=
-		notes->saved_octets;
-	messages = figures->messages.limit > 0 &&
-		figures->messages.used > figures->messages.limit &&
-		figures->messages.used - figures->messages.limit <=
-		notes->saved;
-	if (octets && messages)
-		return MAILHOOK_STORAGE" "MAILHOOK_MESSAGE;
-	return octets ? MAILHOOK_STORAGE :
-		messages ? MAILHOOK_MESSAGE : NULL;
+	if (!mailhook_quota_look(root, box, &here))
+		return NULL;
+	return mailhook_resource_name(
+		mailhook_amount_crossed(&here.octets, notes->saved_octets),
+		mailhook_amount_crossed(&here.messages, notes->saved));
 }
 
 static void mailhook_quota_look_for_crossing(struct mailbox *box,
@@ -631,12 +638,12 @@ static void mailhook_quota_look_for_crossing(struct mailbox *box,
 	iter = mailhook_quota.iter_box(box);
 	while ((root = mailhook_quota.iter_next(iter)) != NULL) T_BEGIN {
 		i_zero(&blame);
-		blame.found = !mailhook_quota.is_hidden(root) &&
-			mailhook_quota_look(root, NULL, &blame.figures);
-		if (blame.found)
-			blame.resource = mailhook_quota_crossed(&blame.figures,
+		if (!mailhook_quota.is_hidden(root))
+			blame.resource = mailhook_quota_crossed(root, box,
 								notes);
 		if (blame.resource != NULL) {
+			blame.found = mailhook_quota_look(root, NULL,
+							  &blame.figures);
 			mailhook_quota_place_mailbox(&place, box);
 			mailhook_quota_exceed(&place, &blame,
 					      notes->saved_cause);
