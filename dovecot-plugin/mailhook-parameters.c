@@ -59,23 +59,30 @@ void mailhook_parameters_deinit(struct mailhook_transaction *mt)
 	mse_buf_clear(&mt->content);
 }
 
+/* All at once: what is not known is then looked for in one go. */
+static void mailhook_ask(const struct mailhook_transaction *mt,
+			 struct mail *mail)
+{
+	enum mail_fetch_field fields = 0;
+	struct mailbox_header_lookup_ctx *headers = NULL;
+
+	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE))
+		fields |= MAIL_FETCH_IMAP_BODYSTRUCTURE;
+	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
+		headers = mailhook_headers_lookup(mail->box);
+	if (fields != 0 || headers != NULL)
+		mail_add_temp_wanted_fields(mail, fields, headers);
+	if (headers != NULL)
+		mailbox_header_lookup_unref(&headers);
+}
+
 void mailhook_parameters_ask(struct mail_save_context *ctx)
 {
 	struct mailhook_transaction *mt =
 		mailhook_transaction_get(ctx->transaction);
-	struct mailbox_header_lookup_ctx *headers;
 
-	if (mt == NULL || ctx->dest_mail == NULL)
-		return;
-	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE))
-		mail_add_temp_wanted_fields(ctx->dest_mail,
-					    MAIL_FETCH_IMAP_BODYSTRUCTURE,
-					    NULL);
-	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS)) {
-		headers = mailhook_headers_lookup(ctx->transaction->box);
-		mail_add_temp_wanted_fields(ctx->dest_mail, 0, headers);
-		mailbox_header_lookup_unref(&headers);
-	}
+	if (mt != NULL && ctx->dest_mail != NULL)
+		mailhook_ask(mt, ctx->dest_mail);
 }
 
 /* Strings are kept by where they begin, because their buffer moves. 0: none,
@@ -228,6 +235,9 @@ mailhook_parameters_take(struct mailhook_transaction *mt,
 	if (!mailhook_may_read(mail))
 		mail->lookup_abort = MAIL_LOOKUP_ABORT_NOT_IN_CACHE;
 	mail_storage_last_error_push(mail->box->storage);
+	/* The other one was asked before it was saved. */
+	if (mail != dest)
+		mailhook_ask(mt, mail);
 	mailhook_take(mt, mail, taken);
 	mail_storage_last_error_pop(mail->box->storage);
 	mail->lookup_abort = abort;

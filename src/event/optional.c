@@ -4,7 +4,6 @@
  */
 #include "event/optional.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -17,10 +16,20 @@ static bool has(const struct mse_optionals *optionals,
 	return (optionals->set & MSE_OPTIONAL_BIT(optional)) != 0;
 }
 
+/* In mail processes: no printf. */
+static void write_name(struct mse_buf *buf, const char *before,
+		       const char *name)
+{
+	mse_buf_append_str(buf, before);
+	mse_buf_append_char(buf, '"');
+	mse_buf_append_str(buf, name);
+	mse_buf_append(buf, "\":", 2);
+}
+
 static void write_string(struct mse_buf *buf, enum mse_optional optional,
 			 const char *value)
 {
-	mse_buf_appendf(buf, ",\"%s\":", mse_optional_name(optional));
+	write_name(buf, ",", mse_optional_name(optional));
 	mse_json_append_string(buf, value, strlen(value));
 }
 
@@ -30,12 +39,12 @@ static void write_headers(struct mse_buf *buf,
 	const char *comma = "";
 	unsigned int i;
 
-	mse_buf_appendf(buf, ",\"%s\":{",
-			mse_optional_name(MSE_OPTIONAL_HEADERS));
+	write_name(buf, ",", mse_optional_name(MSE_OPTIONAL_HEADERS));
+	mse_buf_append_char(buf, '{');
 	for (i = 0; i < MSE_HEADER_COUNT; i++) {
 		if (headers[i] == NULL)
 			continue;
-		mse_buf_appendf(buf, "%s\"%s\":", comma, mse_header_name(i));
+		write_name(buf, comma, mse_header_name(i));
 		mse_json_append_string(buf, headers[i], strlen(headers[i]));
 		comma = ",";
 	}
@@ -61,11 +70,13 @@ static bool is_text(const char *data, size_t len)
 static void write_text(struct mse_buf *buf, const char *text, size_t len)
 {
 	if (is_text(text, len)) {
-		mse_buf_append_str(buf, ",\"text\":");
+		write_name(buf, ",", "text");
 		mse_json_append_string(buf, text, len);
 	} else {
-		mse_buf_append_str(buf,
-				   ",\"encoding\":\"base64\",\"text\":\"");
+		write_name(buf, ",", "encoding");
+		mse_buf_append_str(buf, "\"base64\"");
+		write_name(buf, ",", "text");
+		mse_buf_append_char(buf, '"');
 		mse_base64_append(buf, text, len);
 		mse_buf_append_char(buf, '"');
 	}
@@ -74,13 +85,17 @@ static void write_text(struct mse_buf *buf, const char *text, size_t len)
 static void write_content(struct mse_buf *buf, enum mse_content_part part,
 			  const struct mse_content *content)
 {
-	mse_buf_appendf(buf, ",\"%s\":{\"octets\":%" PRIu64,
-			mse_content_part_member(part), content->octets);
-	if (content->text != NULL)
+	write_name(buf, ",", mse_content_part_member(part));
+	mse_buf_append_char(buf, '{');
+	write_name(buf, "", "octets");
+	mse_buf_append_number(buf, content->octets);
+	if (content->text != NULL) {
 		write_text(buf, content->text, (size_t)content->octets);
-	else
-		mse_buf_appendf(buf, ",\"suppressed\":\"%s\"",
-				content->suppressed);
+	} else {
+		write_name(buf, ",", "suppressed");
+		mse_json_append_string(buf, content->suppressed,
+				       strlen(content->suppressed));
+	}
 	mse_buf_append_char(buf, '}');
 }
 
@@ -96,10 +111,10 @@ void mse_optionals_write(const struct mse_optionals *optionals,
 			     optionals->body_structure);
 	if (has(optionals, MSE_OPTIONAL_HEADERS))
 		write_headers(buf, optionals->headers);
-	if (has(optionals, MSE_OPTIONAL_UNSEEN))
-		mse_buf_appendf(buf, ",\"%s\":%" PRIu64,
-				mse_optional_name(MSE_OPTIONAL_UNSEEN),
-				optionals->unseen);
+	if (has(optionals, MSE_OPTIONAL_UNSEEN)) {
+		write_name(buf, ",", mse_optional_name(MSE_OPTIONAL_UNSEEN));
+		mse_buf_append_number(buf, optionals->unseen);
+	}
 	if (!has(optionals, MSE_OPTIONAL_MESSAGE_CONTENT))
 		return;
 	for (i = 0; i < MSE_CONTENT_MEMBER_COUNT; i++) {
