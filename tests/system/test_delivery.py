@@ -233,6 +233,42 @@ def test_only_what_is_subscribed_comes(endpoint, receiver):
             ["MessageNew", "MessageAppend"]
 
 
+def test_groups(configuration, receiver):
+    """One session, seen by an endpoint for each group and by those that
+    exclude one."""
+    groups = {
+        "message": ["MessageNew", "MessageExpunge"],
+        "flags": ["MessageRead", "MessageTrash", "FlagsSet"],
+        "mailbox": ["MailboxCreate"],
+        "subscription": ["MailboxSubscribe"],
+        "access": ["Login", "Logout"],
+    }
+    paths = {}
+    for name in groups:
+        paths[name] = configuration.add(name, events=f'{{"{name}"}}')
+        paths["!" + name] = configuration.add(
+            f"not-{name}", events=f'{{"!{name}"}}')
+    configuration.apply()
+    mail = Mail(configuration.dovecot, receiver, paths["!access"],
+                fresh_user())
+    mail.deliver(MAIL)
+    with mail.imap() as imap:
+        imap.ok("CREATE Box")
+        imap.ok("SUBSCRIBE Box")
+        imap.ok("SELECT INBOX")
+        imap.ok("STORE 1 +FLAGS (\\Seen \\Flagged \\Deleted)")
+        imap.ok("EXPUNGE")
+    everything = {kind for kinds in groups.values() for kind in kinds}
+    for name, path in paths.items():
+        one = Mail(mail.dovecot, receiver, path, mail.user)
+        wanted = set(groups[name]) if name in groups else \
+            everything - set(groups[name[1:]])
+        # Not take(): where there are no subscriptions, no marker comes.
+        receiver.wait(lambda: {r.type for r in one.requests()} >= wanted,
+                      what=f"{wanted} for {name}")
+        assert {r.type for r in one.requests()} == wanted, name
+
+
 def test_only_the_wanted_mailboxes_come(endpoint, receiver):
     path, [mail] = endpoint(mailboxes='{"Work*", "!Work/Old", "marker*"}')
     with mail.imap() as imap:

@@ -156,6 +156,14 @@ def test_flag_events_full(private):
         mail.take()
         imap.ok("STORE 1 +FLAGS (\\Seen \\Deleted)")
         [one] = mail.take()
+        imap.ok("STORE 1 -FLAGS (\\Seen \\Deleted)")
+        [cleared] = mail.take()
+        imap.ok("FETCH 1 BODY[]")
+        [fetched] = mail.take()
     assert one.type == "FlagsSet"
     assert sorted(settled(one)["flagNames"].split()) == \
         ["\\Deleted", "\\Seen"]
+    assert cleared.type == "FlagsClear"
+    assert (fetched.type, settled(fetched)["flagNames"],
+            settled(fetched)["vnd.mailhook.cause"]) == \
+        ("FlagsSet", "\\Seen", "fetch")
