@@ -165,7 +165,7 @@ int mse_conf_parse_secret(const char *text, struct mse_secret *secret_r,
 	return ret;
 }
 
-static int open_private(const char *path, struct mse_error *error_r)
+int mse_conf_open_private(const char *path, struct mse_error *error_r)
 {
 	struct stat st;
 	int fd;
@@ -238,7 +238,7 @@ int mse_conf_read_secret_file(const char *path,
 	int fd, ret;
 	char *text;
 
-	fd = open_private(path, error_r);
+	fd = mse_conf_open_private(path, error_r);
 	if (fd < 0)
 		return -1;
 	text = malloc(SECRET_FILE_MAX + 1);

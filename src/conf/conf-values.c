@@ -1,7 +1,7 @@
 /*
  * The kinds of values in mailhook.conf.
  *
- * Pure functions of their text (mse_conf_check_file() looks at the disk).
+ * Pure functions of their text (mse_conf_open_file() looks at the disk).
  * Invariant: a value that is out of range or ambiguous is refused here, so
  * that nothing behind conf/ checks it again. Messages continue "KEY " and end
  * with what to write.
@@ -289,7 +289,7 @@ bad:
 			     "\"mail.example.com\"");
 }
 
-int mse_conf_check_file(const char *path, struct mse_error *error_r)
+int mse_conf_open_file(const char *path, struct mse_error *error_r)
 {
 	int fd;
 
@@ -301,8 +301,7 @@ int mse_conf_check_file(const char *path, struct mse_error *error_r)
 		return mse_error_set(error_r, "\"%s\" cannot be read (%s); "
 				     "write the path of a file that the "
 				     "daemon may read", path, strerror(errno));
-	close(fd);
-	return 0;
+	return fd;
 }
 
 int mse_conf_check_name(const char *text, struct mse_error *error_r)

@@ -27,8 +27,10 @@ int mse_conf_check_url(const char *text, struct mse_error *error_r);
 int mse_conf_check_server_name(const char *text, struct mse_error *error_r);
 /* ADDRESS:PORT to listen on: "127.0.0.1:9423", "[::1]:9423". */
 int mse_conf_check_listen(const char *text, struct mse_error *error_r);
-/* An absolute path of a file that can be opened for reading. */
-int mse_conf_check_file(const char *path, struct mse_error *error_r);
+/* The absolute path of a file, opened for reading: its descriptor. */
+int mse_conf_open_file(const char *path, struct mse_error *error_r);
+/* The same of a regular file that neither group nor others may read. */
+int mse_conf_open_private(const char *path, struct mse_error *error_r);
 int mse_conf_check_name(const char *text, struct mse_error *error_r);
 int mse_conf_parse_format(const char *text, enum mse_conf_format *format_r,
 			  struct mse_error *error_r);

@@ -21,15 +21,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "conf/conf-transport.h"
 #include "conf/conf-values.h"
 
 #define CONF_FILE_MAX ((size_t)64 * 1024 * 1024)
-#define SECRETS_MAX 16
 #define TAGS_MAX 4096
+#define HEADERS_MAX 32
+#define NETWORKS_MAX 1024
 #define METRICS_DEFAULT "127.0.0.1:9423"
 #define SECOND ((int64_t)1000)
 #define MINUTE (60 * SECOND)
@@ -85,9 +88,7 @@ static int fail_memory(void)
 
 /* Keys of this contract that a later version brings. */
 static const char *const later_keys[] = {
-	"batch_events", "batch_bytes", "linger", "cert_file",
-	"key_file", "bearer_file", "proxy", "headers", "compress",
-	"handshake", "allow_networks", "deny_networks", NULL
+	"batch_events", "batch_bytes", "linger", "compress", "handshake", NULL
 };
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
@@ -97,7 +98,9 @@ static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
 	"mailboxes", "parameters", "content_part", "content_limit", "tags",
 	"concurrency", "rate", "timeout", "connect_timeout", "retry_first",
-	"retry_max", "give_up", "ca_file", NULL
+	"retry_max", "give_up", "ca_file", "cert_file", "key_file",
+	"bearer_file", "proxy", "headers", "allow_networks", "deny_networks",
+	NULL
 };
 
 static bool is_one_of(const char *const *names, const char *name)
@@ -142,7 +145,9 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 			"of url secret secret_file format order events users "
 			"mailboxes parameters content_part content_limit tags "
 			"concurrency rate timeout connect_timeout retry_first "
-			"retry_max give_up ca_file", name);
+			"retry_max give_up ca_file cert_file key_file "
+			"bearer_file proxy headers allow_networks "
+			"deny_networks", name);
 	} else {
 		fail_at(cfg->line, "%s is no key; write one of server_name "
 			"retention journal_limit flag_events expire_services "
@@ -266,7 +271,10 @@ static cfg_t *new_parser(void)
 		LIST("tags"), STRING("concurrency"),
 		STRING("rate"), STRING("timeout"), STRING("connect_timeout"),
 		STRING("retry_first"), STRING("retry_max"),
-		STRING("give_up"), STRING("ca_file"), CFG_END()
+		STRING("give_up"), STRING("ca_file"), STRING("cert_file"),
+		STRING("key_file"), STRING("bearer_file"), STRING("proxy"),
+		LIST("headers"), LIST("allow_networks"),
+		LIST("deny_networks"), CFG_END()
 	};
 	cfg_opt_t opts[] = {
 		STRING("server_name"), STRING("retention"),
@@ -555,9 +563,9 @@ static int add_secret(const struct mse_secret *secret, void *context,
 {
 	struct mse_conf_endpoint *endpoint = context;
 
-	if (endpoint->secret_count == SECRETS_MAX)
+	if (endpoint->secret_count == MSE_CONF_SECRETS_MAX)
 		return mse_error_set(error_r, "makes more than %d secrets; "
-				     "write those in use only", SECRETS_MAX);
+				     "write those in use only", MSE_CONF_SECRETS_MAX);
 	endpoint->secrets[endpoint->secret_count++] = *secret;
 	return 0;
 }
@@ -569,7 +577,7 @@ static int take_secrets(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	struct value value;
 	unsigned int i;
 
-	endpoint->secrets = calloc(SECRETS_MAX, sizeof(*endpoint->secrets));
+	endpoint->secrets = calloc(MSE_CONF_SECRETS_MAX, sizeof(*endpoint->secrets));
 	if (endpoint->secrets == NULL)
 		return fail_memory();
 	if (get_value(section, "secret", &value) < 0)
@@ -581,9 +589,13 @@ static int take_secrets(cfg_t *section, struct mse_conf_endpoint *endpoint)
 			return fail_value(&value, i, &error);
 	}
 	explicit_bzero(&secret, sizeof(secret));
+	endpoint->own_secret_count = endpoint->secret_count;
 	if (get_value(section, "secret_file", &value) < 0)
 		return -1;
 	for (i = 0; i < value.count; i++) {
+		if (mse_conf_watch_file(endpoint, MSE_CONF_FILE_SECRETS,
+					value_text(&value, i)) < 0)
+			return fail_memory();
 		if (mse_conf_read_secret_file(value_text(&value, i),
 					      add_secret, endpoint,
 					      &error) < 0)
@@ -666,6 +678,154 @@ static int take_schedule(cfg_t *section, struct mse_conf_endpoint *endpoint)
 		       "long");
 }
 
+static int take_headers(cfg_t *section, struct mse_conf_transport *transport)
+{
+	struct mse_error error;
+	struct value value;
+	unsigned int i;
+
+	if (get_value(section, "headers", &value) < 0)
+		return -1;
+	if (value.count > HEADERS_MAX)
+		return fail_at((int)value.key->lines[HEADERS_MAX], "headers "
+			       "has more than %d of them; write those that "
+			       "are needed", HEADERS_MAX);
+	transport->headers = calloc(value.count + 1,
+				    sizeof(*transport->headers));
+	if (transport->headers == NULL)
+		return fail_memory();
+	for (i = 0; i < value.count; i++) {
+		if (mse_conf_check_header(value_text(&value, i), &error) < 0)
+			return fail_value(&value, i, &error);
+		if (transport->bearer != NULL &&
+		    strncasecmp(value_text(&value, i), "authorization:",
+				14) == 0)
+			return fail_at((int)value.key->lines[i], "headers "
+				       "has Authorization, which bearer_file "
+				       "sends already; write one of them");
+		transport->headers[i] = strdup(value_text(&value, i));
+		if (transport->headers[i] == NULL)
+			return fail_memory();
+		transport->header_count++;
+	}
+	return 0;
+}
+
+static int take_networks(cfg_t *section, const char *name,
+			 struct mse_network **list_r, size_t *count_r)
+{
+	struct mse_error error;
+	struct value value;
+	unsigned int i;
+
+	if (get_value(section, name, &value) < 0)
+		return -1;
+	if (value.count > NETWORKS_MAX)
+		return fail_at((int)value.key->lines[NETWORKS_MAX], "%s has "
+			       "more than %d networks; write larger ones",
+			       name, NETWORKS_MAX);
+	*list_r = calloc(value.count + 1, sizeof(**list_r));
+	if (*list_r == NULL)
+		return fail_memory();
+	for (i = 0; i < value.count; i++) {
+		if (mse_network_parse(value_text(&value, i), &(*list_r)[i],
+				      &error) < 0)
+			return fail_value(&value, i, &error);
+		(*count_r)++;
+	}
+	return 0;
+}
+
+static int take_bearer(cfg_t *section, struct mse_conf_endpoint *endpoint)
+{
+	struct mse_error error;
+	struct value value;
+
+	if (get_value(section, "bearer_file", &value) < 0)
+		return -1;
+	if (value.count == 0)
+		return 0;
+	if (mse_conf_watch_file(endpoint, MSE_CONF_FILE_BEARER,
+				value_text(&value, 0)) < 0)
+		return fail_memory();
+	if (mse_conf_read_bearer_file(value_text(&value, 0),
+				      &endpoint->transport.bearer, &error) < 0)
+		return fail_value(&value, 0, &error);
+	return 0;
+}
+
+static int watch_tls(struct mse_conf_endpoint *endpoint)
+{
+	const struct mse_conf_transport *transport = &endpoint->transport;
+
+	if ((transport->ca_file != NULL &&
+	     mse_conf_watch_file(endpoint, MSE_CONF_FILE_TLS,
+				 transport->ca_file) < 0) ||
+	    (transport->cert_file != NULL &&
+	     mse_conf_watch_file(endpoint, MSE_CONF_FILE_TLS,
+				 transport->cert_file) < 0) ||
+	    (transport->key_file != NULL &&
+	     mse_conf_watch_file(endpoint, MSE_CONF_FILE_TLS,
+				 transport->key_file) < 0))
+		return fail_memory();
+	return 0;
+}
+
+static int any_text(const char *text, struct mse_error *error_r)
+{
+	(void)text;
+	(void)error_r;
+	return 0;
+}
+
+static int take_tls(cfg_t *section, struct mse_conf_endpoint *endpoint)
+{
+	struct mse_conf_transport *transport = &endpoint->transport;
+	struct mse_error error;
+	struct value value;
+
+	if (take_checked(section, "ca_file", mse_conf_check_ca_file,
+			 &transport->ca_file) < 0 ||
+	    take_checked(section, "cert_file", mse_conf_check_ca_file,
+			 &transport->cert_file) < 0 ||
+	    take_checked(section, "key_file", any_text,
+			 &transport->key_file) < 0 ||
+	    watch_tls(endpoint) < 0 ||
+	    get_value(section, transport->key_file != NULL ? "key_file" :
+		      "cert_file", &value) < 0)
+		return -1;
+	if (transport->cert_file == NULL && transport->key_file != NULL)
+		return fail_at((int)value.key->lines[0], "key_file is the "
+			       "key of no certificate; write cert_file = the "
+			       "path of its certificate too");
+	if (transport->cert_file != NULL &&
+	    mse_conf_check_key_file(transport->cert_file,
+				    transport->key_file, &error) < 0)
+		return fail_value(&value, 0, &error);
+	return 0;
+}
+
+static int take_transport(cfg_t *section, struct mse_conf_endpoint *endpoint)
+{
+	struct mse_conf_transport *transport = &endpoint->transport;
+
+	if (take_tls(section, endpoint) < 0 ||
+	    take_bearer(section, endpoint) < 0 ||
+	    take_headers(section, transport) < 0 ||
+	    take_checked(section, "proxy", mse_conf_check_proxy,
+			 &transport->proxy) < 0 ||
+	    take_networks(section, "allow_networks", &transport->allow,
+			  &transport->allow_count) < 0 ||
+	    take_networks(section, "deny_networks", &transport->deny,
+			  &transport->deny_count) < 0)
+		return -1;
+	if (transport->proxy != NULL && *transport->proxy == '\0') {
+		free(transport->proxy);
+		transport->proxy = NULL;
+	}
+	return 0;
+}
+
 static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 {
 	struct mse_error error;
@@ -687,8 +847,7 @@ static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	    take_parameters(section, &endpoint->subscription) < 0 ||
 	    take_tags(section, &endpoint->tags) < 0 ||
 	    take_schedule(section, endpoint) < 0 ||
-	    take_checked(section, "ca_file", mse_conf_check_file,
-			 &endpoint->ca_file) < 0)
+	    take_transport(section, endpoint) < 0)
 		return -1;
 	if (mse_conf_digest_filters(endpoint, endpoint->filters) < 0)
 		return fail_memory();
@@ -882,16 +1041,33 @@ int mse_conf_read(const char *path, struct mse_conf **conf_r,
 	return 0;
 }
 
+static void clear_transport(struct mse_conf_transport *transport)
+{
+	size_t i;
+
+	mse_conf_free_token(&transport->bearer);
+	for (i = 0; i < transport->header_count; i++)
+		free(transport->headers[i]);
+	free(transport->headers);
+	free(transport->ca_file);
+	free(transport->cert_file);
+	free(transport->key_file);
+	free(transport->proxy);
+	free(transport->allow);
+	free(transport->deny);
+}
+
 static void clear_endpoint(struct mse_conf_endpoint *endpoint)
 {
 	if (endpoint->secrets != NULL)
 		explicit_bzero(endpoint->secrets,
-			       SECRETS_MAX * sizeof(*endpoint->secrets));
+			       MSE_CONF_SECRETS_MAX * sizeof(*endpoint->secrets));
 	free(endpoint->secrets);
 	free(endpoint->name);
 	free(endpoint->url);
-	free(endpoint->ca_file);
 	free(endpoint->tags);
+	clear_transport(&endpoint->transport);
+	mse_conf_forget_files(endpoint);
 	mse_patterns_free(&endpoint->subscription.users);
 	mse_patterns_free(&endpoint->subscription.mailboxes);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "conf/conf-network.h"
 #include "event/subscription.h"
 
 /* mailhook.conf, checked. libconfuse stays inside conf.c. */
@@ -25,11 +26,40 @@ struct mse_secret {
 	size_t key_len;          /* HMAC: 24..64 as the spec says; else 32 */
 };
 
+/* How requests travel. */
+struct mse_conf_transport {
+	char *ca_file;              /* NULL: the system's */
+	char *cert_file, *key_file; /* key_file NULL: in cert_file */
+	char *bearer;               /* the token; NULL: none */
+	char *proxy;                /* NULL: none */
+	char **headers;             /* "Name: value" */
+	size_t header_count;
+	struct mse_network *allow, *deny;
+	size_t allow_count, deny_count;
+};
+
+/* A file that is read again when it changes, and how it was seen last. */
+enum mse_conf_file_kind { MSE_CONF_FILE_SECRETS, MSE_CONF_FILE_BEARER,
+			  MSE_CONF_FILE_TLS };
+struct mse_conf_stamp {
+	uint64_t device, inode, size;
+	int64_t mtime_ns;
+	uint64_t mode;
+};
+struct mse_conf_file {
+	enum mse_conf_file_kind kind;
+	char *path;
+	struct mse_conf_stamp stamp;
+};
+
+#define MSE_CONF_SECRETS_MAX 16
+
 struct mse_conf_endpoint {
 	char *name;              /* [A-Za-z0-9_.-]+, at most 64 */
 	char *url;               /* http:// or https:// */
 	struct mse_secret *secrets;
 	size_t secret_count;     /* at least 1 */
+	size_t own_secret_count; /* of them, written in mailhook.conf itself */
 	enum mse_conf_format format;
 	enum mse_conf_order order;
 	struct mse_subscription subscription;
@@ -40,8 +70,10 @@ struct mse_conf_endpoint {
 	unsigned int rate;          /* requests a second; 0: unlimited */
 	int64_t timeout_ms, connect_timeout_ms;
 	int64_t retry_first_ms, retry_max_ms, give_up_ms;
-	char *ca_file;              /* NULL: the system's */
 	char *tags;                 /* comma-separated; NULL: none */
+	struct mse_conf_transport transport;
+	struct mse_conf_file *files;
+	size_t file_count;
 };
 
 struct mse_conf {
@@ -62,6 +94,18 @@ struct mse_conf {
 int mse_conf_read(const char *path, struct mse_conf **conf_r,
 		  struct mse_error *error_r);
 void mse_conf_free(struct mse_conf **conf);
+/* Looks at the files the endpoints name and reads those that changed: their
+   secrets and token are then new. Tells of each endpoint with a change; with
+   an error what was read before stays in use. */
+void mse_conf_refresh(struct mse_conf *conf,
+		      void (*changed)(const struct mse_conf_endpoint *endpoint,
+				      const struct mse_error *error,
+				      void *context),
+		      void *context);
+/* Whether both reach their receiver in the same way (host, certificates,
+   proxy), so that a connection of one may serve the other. */
+bool mse_conf_same_way(const struct mse_conf_endpoint *a,
+		       const struct mse_conf_endpoint *b);
 const struct mse_conf_endpoint *mse_conf_find(const struct mse_conf *conf,
 					      const char *name);
 

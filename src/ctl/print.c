@@ -88,7 +88,7 @@ void mse_ctl_print_status(struct json_object *answer)
 		if (strcmp(mse_ctl_text(one, "state"), "ok") == 0 ||
 		    *mse_ctl_text(one, "last_error") == '\0')
 			continue;
-		printf("  ");
+		printf("  %s: ", mse_ctl_text(one, "last_outcome"));
 		mse_ctl_print_safe(mse_ctl_text(one, "last_error"));
 		if (*mse_ctl_text(one, "held_id") != '\0')
 			printf(" (event %s)", mse_ctl_text(one, "held_id"));

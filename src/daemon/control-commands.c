@@ -40,6 +40,7 @@ static void mse_control_endpoint(const struct mse_endpoint_status *status,
 	mse_json_number(json, "answered", (int64_t)status->answered);
 	mse_json_number(json, "failed", (int64_t)status->failed);
 	mse_json_number(json, "next_attempt_ms", status->next_attempt_ms);
+	mse_json_string(json, "last_outcome", status->last_outcome);
 	mse_json_string(json, "last_error", status->last_error);
 	if (status->held_id[0] != '\0')
 		mse_json_string(json, "held_id", status->held_id);

@@ -27,10 +27,35 @@ void mse_control_test_forget(struct mse_control_client *client)
 	client->test = NULL;
 }
 
-/* A signature can be replayed for five minutes, a bearer for ever. */
+/* A signature can be replayed for five minutes; a bearer token, or a key in a
+   header that the administrator added, for ever. */
 static bool mse_control_is_secret(const char *header)
 {
-	return strncasecmp(header, "authorization:", 14) == 0;
+	static const char *const shown[] = {
+		"content-", "user-agent:", "webhook-", "mailhook-", "ce-", NULL
+	};
+	unsigned int i;
+
+	for (i = 0; shown[i] != NULL; i++) {
+		if (strncasecmp(header, shown[i], strlen(shown[i])) == 0)
+			return false;
+	}
+	return true;
+}
+
+static void mse_control_test_header(struct mse_json *json, const char *header)
+{
+	struct mse_buf hidden;
+
+	if (!mse_control_is_secret(header)) {
+		mse_json_string(json, NULL, header);
+		return;
+	}
+	mse_buf_init(&hidden, 8192);
+	mse_buf_append(&hidden, header, strcspn(header, ":"));
+	mse_buf_append_str(&hidden, ": (hidden)");
+	mse_json_string(json, NULL, mse_buf_str(&hidden));
+	mse_buf_clear(&hidden);
 }
 
 static void mse_control_test_request(struct mse_json *json,
@@ -42,8 +67,7 @@ static void mse_control_test_request(struct mse_json *json,
 	mse_json_open(json, "headers", '[');
 	for (header = request->headers; header != NULL && *header != NULL;
 	     header++)
-		mse_json_string(json, NULL, mse_control_is_secret(*header) ?
-				"Authorization: (hidden)" : *header);
+		mse_control_test_header(json, *header);
 	mse_json_close(json, ']');
 	mse_json_bytes(json, "body", request->body, request->body_len);
 }

@@ -15,6 +15,7 @@ struct event_base;
 #define MSE_LOCK_WAIT_MS 10000    /* for the predecessor to leave */
 #define MSE_STOP_WAIT_MS 5000     /* for answers */
 #define MSE_GENERATION_MS ((int64_t)3600 * 1000)
+#define MSE_FILES_MS 1000         /* awake, it looks no more often */
 #define MSE_SIGNALS 3
 
 struct mse_daemon {
@@ -41,7 +42,7 @@ struct mse_daemon {
 	bool ledger_rebuilt;
 	char current_file[MSE_UUID_SIZE]; /* when upkeep last ran */
 	uint64_t forced_releases; /* journal files some endpoint had not read */
-	int64_t started_ms, derive_at_ms, upkeep_at_ms;
+	int64_t started_ms, derive_at_ms, upkeep_at_ms, files_at_ms;
 	bool derive_due;   /* the journal grew or commits completed */
 	bool reload_due;   /* as soon as it may */
 	bool hurry;        /* a tail has more to read: pass again at once */
@@ -76,6 +77,8 @@ bool mse_daemon_may_reload(const struct mse_daemon *daemon);
 /* Reads the configuration again, if it may. On a mistake the running one
    stays in force. On success the new interest is in place. */
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r);
+/* Secrets, tokens and certificates that changed are in use from now on. */
+void mse_daemon_look_at_files(struct mse_daemon *daemon, int64_t now);
 /* Releases journal files and tells producers how much they may append. */
 void mse_daemon_upkeep(struct mse_daemon *daemon);
 

@@ -48,17 +48,43 @@ int mse_daemon_write_interest(struct mse_daemon *daemon,
 	return ret;
 }
 
-/* Kept-alive connections of endpoints that now say another URL or CA. */
+/* Kept-alive connections of endpoints that are now reached another way. */
 static void mse_daemon_forget_connections(struct mse_daemon *daemon,
 					  const struct mse_conf *before)
 {
-	const struct mse_conf_endpoint *endpoint;
+	const struct mse_conf_endpoint *endpoint, *now;
 	size_t i;
 
 	for (i = 0; i < before->endpoint_count; i++) {
 		endpoint = &before->endpoints[i];
-		mse_http_forget(daemon->http, endpoint->name);
+		now = mse_conf_find(daemon->conf, endpoint->name);
+		if (now == NULL || !mse_conf_same_way(endpoint, now))
+			mse_http_forget(daemon->http, endpoint->name);
 	}
+}
+
+static void mse_daemon_file_changed(const struct mse_conf_endpoint *endpoint,
+				    const struct mse_error *error,
+				    void *context)
+{
+	struct mse_daemon *daemon = context;
+
+	if (error != NULL) {
+		mse_log(MSE_LOG_ERROR, "endpoint %s: %s; what was read before "
+			"stays in use", endpoint->name, error->text);
+		return;
+	}
+	mse_http_forget(daemon->http, endpoint->name);
+	mse_log(MSE_LOG_INFO, "endpoint %s: its files changed and are in use",
+		endpoint->name);
+}
+
+void mse_daemon_look_at_files(struct mse_daemon *daemon, int64_t now)
+{
+	if (now < daemon->files_at_ms)
+		return;
+	daemon->files_at_ms = now + MSE_FILES_MS;
+	mse_conf_refresh(daemon->conf, mse_daemon_file_changed, daemon);
 }
 
 static void mse_daemon_apply_limits(struct mse_daemon *daemon)

@@ -12,6 +12,7 @@
 #include "daemon/daemon-private.h"
 
 #include <event2/event.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,7 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 
 	mse_daemon_run_derive(daemon, now);
 	mse_daemon_run_reload(daemon);
+	mse_daemon_look_at_files(daemon, now);
 	deliver_at_ms = mse_deliver_run(daemon->deliver);
 	if (daemon->old_conf != NULL &&
 	    mse_deliver_is_settled(daemon->deliver))
@@ -286,6 +288,8 @@ int mse_daemon_new(const struct mse_daemon_options *options,
 		mse_daemon_free(&daemon);
 		return -1;
 	}
+	/* libcurl and libevent make some that a child would inherit. */
+	(void)close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	*daemon_r = daemon;
 	return 0;
 }

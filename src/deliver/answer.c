@@ -39,10 +39,16 @@ const char *mse_outcome_name(enum mse_outcome outcome)
 		return "refused";
 	case MSE_OUTCOME_CONNECT_TIMEOUT:
 		return "connect-timeout";
+	case MSE_OUTCOME_PROXY:
+		return "proxy";
+	case MSE_OUTCOME_DENIED:
+		return "denied";
 	case MSE_OUTCOME_TLS:
 		return "tls";
 	case MSE_OUTCOME_TIMEOUT:
 		return "timeout";
+	case MSE_OUTCOME_RESET:
+		return "reset";
 	case MSE_OUTCOME_BROKEN:
 		return "broken";
 	case MSE_OUTCOME_CANCELLED:

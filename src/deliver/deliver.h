@@ -91,6 +91,7 @@ struct mse_endpoint_status {
 	uint64_t answered, failed; /* since start */
 	struct mse_counters counters;
 	int64_t next_attempt_ms;   /* from now; -1: none planned */
+	const char *last_outcome;  /* its mse_outcome_name(); "" */
 	char last_error[256];      /* of the last failure; "" */
 	char held_id[MSE_UUID_SIZE]; /* one lane waiting: its head */
 };

@@ -123,6 +123,7 @@ struct mse_endpoint {
 	struct mse_counters counters;
 	bool waiting; /* bound reached */
 	int64_t trim_at_ms;
+	const char *last_outcome; /* its name; NULL: none failed */
 	char last_error[256];
 };
 

@@ -14,7 +14,7 @@
 
 /* The largest record, wrapped. */
 #define BODY_MAX (MSE_RECORD_MAX + (size_t)64 * 1024)
-#define TEXT_MAX ((size_t)64 * 1024)
+#define TEXT_MAX ((size_t)512 * 1024)
 
 static void end_string(struct mse_buf *text)
 {
@@ -38,13 +38,13 @@ static void add_signature(struct mse_sending *sending,
 	end_string(&sending->text);
 }
 
-static unsigned int add_headers(struct mse_sending *sending,
+static size_t add_headers(struct mse_sending *sending,
 				const struct mse_conf_endpoint *conf,
 				const char *id, enum mse_request_kind kind,
 				uint64_t floor, int64_t wall_ms)
 {
 	struct mse_buf *text = &sending->text;
-	unsigned int count = 5;
+	size_t count = 5, i;
 
 	mse_buf_appendf(text, "content-type: %s",
 			mse_body_content_type(conf->format));
@@ -65,32 +65,88 @@ static unsigned int add_headers(struct mse_sending *sending,
 		end_string(text);
 		count++;
 	}
+	if (conf->transport.bearer != NULL) {
+		mse_buf_appendf(text, "authorization: Bearer %s",
+				conf->transport.bearer);
+		end_string(text);
+		count++;
+	}
+	for (i = 0; i < conf->transport.header_count; i++, count++) {
+		mse_buf_append_str(text, conf->transport.headers[i]);
+		end_string(text);
+	}
 	return count;
 }
 
-/* Only now, when the text moves no more. */
-static void point_into(struct mse_sending *sending, unsigned int headers,
-		       bool ca_file)
+/* What stands before the headers, in this order. */
+enum { TEXT_ENDPOINT, TEXT_URL, TEXT_CA_FILE, TEXT_CERT_FILE, TEXT_KEY_FILE,
+       TEXT_PROXY, TEXT_COUNT };
+
+/* "" for what is not there. */
+static void add_text(struct mse_sending *sending,
+		     const struct mse_conf_endpoint *conf)
 {
-	struct mse_request *request = &sending->request;
-	const char *p = sending->text.data;
+	const struct mse_conf_transport *transport = &conf->transport;
+	const char *const texts[TEXT_COUNT] = {
+		conf->name, conf->url, transport->ca_file,
+		transport->cert_file, transport->key_file, transport->proxy
+	};
 	unsigned int i;
 
-	request->endpoint = p;
-	p += strlen(p) + 1;
-	request->url = p;
-	p += strlen(p) + 1;
-	if (ca_file) {
-		request->ca_file = p;
-		p += strlen(p) + 1;
+	for (i = 0; i < TEXT_COUNT; i++) {
+		if (texts[i] != NULL)
+			mse_buf_append_str(&sending->text, texts[i]);
+		end_string(&sending->text);
 	}
-	for (i = 0; i < headers; i++) {
+}
+
+/* Only now, when the text moves no more. */
+static int point_into(struct mse_sending *sending, size_t headers)
+{
+	struct mse_request *request = &sending->request;
+	const char *p = sending->text.data, *texts[TEXT_COUNT];
+	size_t i;
+
+	sending->headers = calloc(headers + 1, sizeof(*sending->headers));
+	if (sending->headers == NULL)
+		return -1;
+	for (i = 0; i < TEXT_COUNT; i++, p += strlen(p) + 1)
+		texts[i] = *p != '\0' ? p : NULL;
+	for (i = 0; i < headers; i++, p += strlen(p) + 1)
 		sending->headers[i] = p;
-		p += strlen(p) + 1;
-	}
+	request->endpoint = texts[TEXT_ENDPOINT];
+	request->url = texts[TEXT_URL];
+	request->ca_file = texts[TEXT_CA_FILE];
+	request->cert_file = texts[TEXT_CERT_FILE];
+	request->key_file = texts[TEXT_KEY_FILE];
+	request->proxy = texts[TEXT_PROXY];
 	request->headers = sending->headers;
 	request->body = sending->body.data;
 	request->body_len = sending->body.len;
+	return 0;
+}
+
+static int copy_networks(struct mse_sending *sending,
+			 const struct mse_conf_transport *transport)
+{
+	struct mse_request *request = &sending->request;
+	size_t count = transport->allow_count + transport->deny_count;
+	size_t i;
+
+	if (count == 0)
+		return 0;
+	sending->networks = calloc(count, sizeof(*sending->networks));
+	if (sending->networks == NULL)
+		return -1;
+	for (i = 0; i < count; i++)
+		sending->networks[i] = i < transport->allow_count ?
+			transport->allow[i] :
+			transport->deny[i - transport->allow_count];
+	request->allow = sending->networks;
+	request->allow_count = transport->allow_count;
+	request->deny = sending->networks + transport->allow_count;
+	request->deny_count = transport->deny_count;
+	return 0;
 }
 
 int mse_sending_new(const struct mse_conf_endpoint *conf,
@@ -100,7 +156,7 @@ int mse_sending_new(const struct mse_conf_endpoint *conf,
 		    int64_t wall_ms, struct mse_sending **sending_r)
 {
 	struct mse_sending *sending = calloc(1, sizeof(*sending));
-	unsigned int headers;
+	size_t headers;
 
 	if (sending == NULL)
 		return -1;
@@ -110,20 +166,14 @@ int mse_sending_new(const struct mse_conf_endpoint *conf,
 		mse_sending_free(&sending);
 		return -1;
 	}
-	mse_buf_append_str(&sending->text, conf->name);
-	end_string(&sending->text);
-	mse_buf_append_str(&sending->text, conf->url);
-	end_string(&sending->text);
-	if (conf->ca_file != NULL) {
-		mse_buf_append_str(&sending->text, conf->ca_file);
-		end_string(&sending->text);
-	}
+	add_text(sending, conf);
 	headers = add_headers(sending, conf, record->id, kind, floor, wall_ms);
-	if (mse_buf_failed(&sending->text)) {
+	if (mse_buf_failed(&sending->text) ||
+	    point_into(sending, headers) < 0 ||
+	    copy_networks(sending, &conf->transport) < 0) {
 		mse_sending_free(&sending);
 		return -1;
 	}
-	point_into(sending, headers, conf->ca_file != NULL);
 	sending->request.timeout_ms = conf->timeout_ms;
 	sending->request.connect_timeout_ms = conf->connect_timeout_ms;
 	*sending_r = sending;
@@ -138,6 +188,11 @@ void mse_sending_free(struct mse_sending **_sending)
 	if (sending == NULL)
 		return;
 	mse_buf_clear(&sending->body);
+	/* It may hold a bearer token. */
+	if (sending->text.len > 0)
+		explicit_bzero(sending->text.data, sending->text.len);
 	mse_buf_clear(&sending->text);
+	free(sending->headers);
+	free(sending->networks);
 	free(sending);
 }

@@ -7,15 +7,14 @@
 #include "event/record.h"
 #include "format/body.h"
 
-#define MSE_REQUEST_HEADERS 8
-
 /* A request with everything it points to, so that a reload may take the
    configuration away while it is out. */
 struct mse_sending {
 	struct mse_request request;
 	struct mse_buf body;
-	struct mse_buf text; /* url, ca_file and headers, each with its NUL */
-	const char *headers[MSE_REQUEST_HEADERS + 1];
+	struct mse_buf text; /* url, files and headers, each with its NUL */
+	const char **headers;
+	struct mse_network *networks; /* allow, then deny */
 };
 
 enum mse_request_kind {

@@ -97,6 +97,8 @@ static void fill_status(struct mse_endpoint *endpoint,
 	status->failed = endpoint->failed;
 	status->counters = endpoint->counters;
 	status->next_attempt_ms = next_attempt(endpoint);
+	status->last_outcome = endpoint->last_outcome != NULL ?
+		endpoint->last_outcome : "";
 	memcpy(status->last_error, endpoint->last_error,
 	       sizeof(status->last_error));
 	if (endpoint->lanes.count == 1)

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf/conf-network.h"
+
 /*
  * The seam between deciding (deliver/) and doing (http/, and a scripted twin
  * in the tests).
@@ -14,9 +16,12 @@ enum mse_outcome {
 	MSE_OUTCOME_DNS,
 	MSE_OUTCOME_REFUSED,   /* connect refused or unreachable */
 	MSE_OUTCOME_CONNECT_TIMEOUT,
+	MSE_OUTCOME_PROXY,     /* the proxy did not let us through */
+	MSE_OUTCOME_DENIED,    /* by allow_networks or deny_networks */
 	MSE_OUTCOME_TLS,
 	MSE_OUTCOME_TIMEOUT,
-	MSE_OUTCOME_BROKEN,    /* reset, closed without an answer, garbage */
+	MSE_OUTCOME_RESET,     /* by the receiver, before an answer */
+	MSE_OUTCOME_BROKEN,    /* closed without an answer, garbage */
 	MSE_OUTCOME_CANCELLED, /* by mse_transport cancel; no attempt counted */
 	MSE_OUTCOME_LOCAL      /* our own fault: memory, bad URL */
 };
@@ -40,6 +45,11 @@ struct mse_request {
 	int64_t timeout_ms;
 	int64_t connect_timeout_ms;
 	const char *ca_file;         /* NULL: the system's */
+	const char *cert_file, *key_file; /* NULL: none; in cert_file */
+	const char *proxy;           /* NULL: none */
+	/* Which addresses may be connected to (mse_networks_permit). */
+	const struct mse_network *allow, *deny;
+	size_t allow_count, deny_count;
 	/* Called exactly once, never from inside post(). */
 	void (*done)(struct mse_request *request,
 		     const struct mse_answer *answer);

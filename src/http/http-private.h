@@ -10,7 +10,10 @@
 struct event;
 
 #define MSE_HTTP_BODY_MAX (64 * 1024)
+#define MSE_HTTP_HEADERS_MAX (256 * 1024)
 #define MSE_HTTP_SPARE_MAX 64
+/* After that long a connection is made anew: names and certificates change. */
+#define MSE_HTTP_LIFETIME_S 3600
 
 /* One request with its easy handle. Lives from post() until done() returned,
    then waits among the spare ones with its handle. */
@@ -23,11 +26,14 @@ struct mse_http_transfer {
 	struct mse_buf body;
 	int64_t started_ms;
 	int64_t retry_after_s;
+	size_t headers_len;
 	bool headers_done;   /* a final status line and its headers came */
 	bool finished;       /* in the done list; no longer curl's */
 	CURLcode code;
 	enum mse_outcome outcome;
 	int status;
+	bool tried;          /* to connect to an address */
+	char denied[64];     /* an address that is not permitted; "" */
 	char curl_text[CURL_ERROR_SIZE];
 	char text[256];
 };
@@ -42,7 +48,7 @@ void mse_http_list_add(struct mse_http_list *list,
 void mse_http_list_remove(struct mse_http_list *list,
 			  struct mse_http_transfer *transfer);
 
-/* When an endpoint's idle connections were last to be dropped. */
+/* When an endpoint's connections were last to be dropped. */
 struct mse_http_forgotten {
 	struct mse_http_forgotten *next;
 	int64_t at_ms;
@@ -72,6 +78,12 @@ void mse_http_transfer_free(struct mse_http_transfer *transfer);
 int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 			    struct mse_request *request);
 int64_t mse_http_mono_ms(void);
+
+/* guard.c */
+curl_socket_t mse_http_guard_socket(void *context, curlsocktype purpose,
+				    struct curl_sockaddr *address);
+int mse_http_guard_request(void *context, char *remote_ip, char *local_ip,
+			   int remote_port, int local_port);
 
 /* answer.c: what libcurl's result means. Sets outcome, status and text. */
 void mse_http_answer_decide(struct mse_http_transfer *transfer);

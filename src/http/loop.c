@@ -75,6 +75,8 @@ static int mse_http_socket_wanted(CURL *easy, curl_socket_t fd, int what,
 		flags |= EV_READ;
 	if ((what & CURL_POLL_OUT) != 0)
 		flags |= EV_WRITE;
+	/* libcurl's resolver makes sockets of its own. */
+	(void)evutil_make_socket_closeonexec(fd);
 	ev = event_new(http->base, fd, flags, mse_http_socket_ready, http);
 	(void)curl_multi_assign(http->multi, fd, ev);
 	if (ev == NULL)

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 
 int64_t mse_http_mono_ms(void)
@@ -59,6 +58,9 @@ static size_t mse_http_header(char *data, size_t size, size_t count,
 	char value[128];
 	long status = 0;
 
+	transfer->headers_len += len;
+	if (transfer->headers_len > MSE_HTTP_HEADERS_MAX)
+		return 0;
 	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		transfer->headers_done = false;
 		transfer->retry_after_s = -1;
@@ -90,16 +92,6 @@ static size_t mse_http_body(char *data, size_t size, size_t count,
 	return len <= room ? len : 0;
 }
 
-/* libcurl's own sockets would be inherited by a child. */
-static curl_socket_t mse_http_socket(void *context, curlsocktype purpose,
-				     struct curl_sockaddr *address)
-{
-	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-			address->protocol);
-
-	return fd < 0 ? CURL_SOCKET_BAD : fd;
-}
-
 static int mse_http_headers(struct mse_http_transfer *transfer)
 {
 	/* A receiver that does not know 100-continue would cost a second. */
@@ -121,56 +113,96 @@ static int mse_http_headers(struct mse_http_transfer *transfer)
 	return 0;
 }
 
-/* A connection idle since before its endpoint was to be forgotten is older
-   than that: libcurl then makes a new one. */
-static long mse_http_max_idle(const struct mse_http *http,
-			      const char *endpoint)
+/* How old a connection of this endpoint may be: one from before it was to be
+   forgotten may not serve it. 0: only a new one will do. */
+static long mse_http_max_age(const struct mse_http *http,
+			     const char *endpoint)
 {
 	const struct mse_http_forgotten *forgotten;
-	int64_t age_s = 110;
+	int64_t age_s = MSE_HTTP_LIFETIME_S;
 
 	for (forgotten = http->forgotten; forgotten != NULL;
 	     forgotten = forgotten->next) {
-		if (endpoint == NULL ||
-		    strcmp(forgotten->endpoint, endpoint) != 0)
-			continue;
-		age_s = (mse_http_mono_ms() - forgotten->at_ms) / 1000;
+		if (endpoint != NULL &&
+		    strcmp(forgotten->endpoint, endpoint) == 0)
+			break;
 	}
-	if (age_s > 110)
-		age_s = 110;
+	/* libcurl counts whole seconds and allows the last one. */
+	if (forgotten != NULL)
+		age_s = (mse_http_mono_ms() - forgotten->at_ms) / 1000 - 1;
+	if (age_s > MSE_HTTP_LIFETIME_S)
+		age_s = MSE_HTTP_LIFETIME_S;
 	return age_s < 1 ? 0 : (long)age_s;
+}
+
+static void mse_http_tls(struct mse_http_transfer *transfer)
+{
+	const struct mse_request *request = transfer->request;
+	CURL *easy = transfer->easy;
+
+	if (strncmp(request->url, "https:", 6) != 0)
+		return;
+	/* One connection for all, where HTTP/2 is to be had. */
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+	/* A resumed session is not verified again: these files may change. */
+	if (request->ca_file != NULL || request->cert_file != NULL)
+		curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	if (request->ca_file != NULL) {
+		curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+		/* It is this file's content now that counts. */
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+		curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+	}
+	if (request->cert_file == NULL)
+		return;
+	curl_easy_setopt(easy, CURLOPT_SSLCERT, request->cert_file);
+	curl_easy_setopt(easy, CURLOPT_SSLKEY, request->key_file != NULL ?
+			 request->key_file : request->cert_file);
+}
+
+static void mse_http_connection(struct mse_http_transfer *transfer)
+{
+	const struct mse_request *request = transfer->request;
+	CURL *easy = transfer->easy;
+	long max_age = mse_http_max_age(transfer->http, request->endpoint);
+
+	/* Nothing from the environment or ~/.netrc. */
+	curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ?
+			 request->proxy : "");
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, 110L);
+	if (max_age > 0)
+		curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, max_age);
+	else
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
+			 mse_http_guard_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, mse_http_guard_request);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 }
 
 static void mse_http_options(struct mse_http_transfer *transfer)
 {
 	struct mse_request *request = transfer->request;
 	CURL *easy = transfer->easy;
-	long max_idle = mse_http_max_idle(transfer->http, request->endpoint);
 
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
 			 (long)CURL_HTTP_VERSION_2TLS);
-	/* Nothing from the environment or ~/.netrc. */
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	if (max_idle > 0)
-		curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, max_idle);
-	else
-		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 			 (long)request->connect_timeout_ms);
-	if (request->ca_file != NULL)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, mse_http_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, mse_http_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, mse_http_socket);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -178,6 +210,8 @@ static void mse_http_options(struct mse_http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
 			 request->body_len > 0 ? request->body : "");
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+	mse_http_connection(transfer);
+	mse_http_tls(transfer);
 }
 
 int mse_http_transfer_setup(struct mse_http_transfer *transfer,
@@ -190,7 +224,9 @@ int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 	transfer->request = request;
 	transfer->started_ms = mse_http_mono_ms();
 	transfer->retry_after_s = -1;
-	transfer->headers_done = false;
+	transfer->headers_done = transfer->tried = false;
+	transfer->headers_len = 0;
+	transfer->denied[0] = '\0';
 	transfer->finished = false;
 	transfer->code = CURLE_OK;
 	transfer->outcome = MSE_OUTCOME_LOCAL;

@@ -87,7 +87,7 @@ static void test_defaults(void **state)
 	assert_int_equal(a->retry_first_ms, 5000);
 	assert_int_equal(a->retry_max_ms, 3600000);
 	assert_int_equal(a->give_up_ms, 3 * 86400000);
-	assert_null(a->ca_file);
+	assert_null(a->transport.ca_file);
 	assert_null(a->tags);
 	assert_int_equal(a->subscription.optionals, 0);
 	mse_conf_free(&conf);
@@ -109,7 +109,10 @@ static void test_everything(void **state)
 		"users = {\"*@x\"}\nmailboxes = \"INBOX\"\n"
 		"concurrency = 1\nrate = 20\ntimeout = 200ms\n"
 		"connect_timeout = 1s\nretry_first = 1s\nretry_max = 2m\n"
-		"give_up = 1d\nca_file = \"/dev/null\"\n"
+		"give_up = 1d\ndeny_networks = {\"10.0.0.0/8\"}\n"
+		"allow_networks = {\"::1\", \"192.0.2.0/24\"}\n"
+		"headers = {\"X-Key: a b\"}\n"
+		"proxy = \"http://user:pass@proxy:3128\"\n"
 		"parameters = {unseen, messageContent}\n"
 		"content_part = headersbody\ncontent_limit = 64K\n"
 		"tags = {one, \"zw\xc3\xb6lf\"}\n}\n"
@@ -137,7 +140,6 @@ static void test_everything(void **state)
 	assert_int_equal(a->rate, 20);
 	assert_int_equal(a->timeout_ms, 200);
 	assert_int_equal(a->retry_max_ms, 120000);
-	assert_string_equal(a->ca_file, "/dev/null");
 	assert_int_equal(a->subscription.optionals,
 			 MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN) |
 			 MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT));
@@ -148,6 +150,11 @@ static void test_everything(void **state)
 	z = mse_conf_find(conf, "z");
 	assert_int_equal(z->subscription.content_part, MSE_CONTENT_MESSAGE);
 	assert_int_equal(z->subscription.content_limit, 2048);
+	assert_int_equal(a->transport.deny_count, 1);
+	assert_int_equal(a->transport.allow_count, 2);
+	assert_int_equal(a->transport.header_count, 1);
+	assert_string_equal(a->transport.headers[0], "X-Key: a b");
+	assert_string_equal(a->transport.proxy, "http://user:pass@proxy:3128");
 	assert_true(mse_subscription_matches(&a->subscription, &route));
 	route.type = MSE_EVENT_MESSAGE_EXPIRE;
 	assert_false(mse_subscription_matches(&a->subscription, &route));
@@ -240,7 +247,8 @@ static const char *const bad[][2] = {
 	  "4: timout is no key of an endpoint; write one of url secret "
 	  "secret_file format order events users mailboxes parameters "
 	  "content_part content_limit tags concurrency rate timeout "
-	  "connect_timeout retry_first retry_max give_up ca_file" },
+	  "connect_timeout retry_first retry_max give_up ca_file cert_file "
+	  "key_file bearer_file proxy headers allow_networks deny_networks" },
 	{ "endpoint a {\n" URL "secret = \"" SECRET "\" \"" SECRET "\"\n}\n",
 	  "3: here stands something that is no key; write KEY = \"value\", or "
 	  "put commas between the values of a list" },
@@ -339,6 +347,42 @@ static const char *const bad[][2] = {
 	{ WITH("ca_file = \"/no/such\"\n"),
 	  "4: ca_file \"/no/such\" cannot be read (No such file or "
 	  "directory); write the path of a file that the daemon may read" },
+	{ WITH("ca_file = \"/dev/null\"\n"),
+	  "4: ca_file \"/dev/null\" has no certificate in it; write the path "
+	  "of a PEM file (-----BEGIN CERTIFICATE-----)" },
+	{ WITH("key_file = \"/dev/null\"\n"),
+	  "4: key_file is the key of no certificate; write cert_file = the "
+	  "path of its certificate too" },
+	{ WITH("bearer_file = \"token\"\n"),
+	  "4: bearer_file is not a full path; write one that begins with "
+	  "\"/\"" },
+	{ WITH("headers = {\"X-Key\"}\n"),
+	  "4: headers has something that is no header; write \"Name: "
+	  "value\"" },
+	{ WITH("headers = {\"X-A: b\",\n\"Webhook-Id: 1\"}\n"),
+	  "5: headers has a header that is mailhook's own (Webhook-Id); "
+	  "remove it" },
+	{ WITH("headers = {\"content-TYPE: x\"}\n"),
+	  "4: headers has a header that is mailhook's own (content-TYPE); "
+	  "remove it" },
+	{ WITH("headers = {\"X-A: one\\ntwo: 3\"}\n"),
+	  "4: headers has a control character in the value of X-A; write it "
+	  "in one line" },
+	{ WITH("headers = {\"X-A:  \"}\n"),
+	  "4: headers has no value for X-A; write \"X-A: value\"" },
+	{ WITH("proxy = \"proxy:3128\"\n"),
+	  "4: proxy is no proxy; write \"http://proxy.example.com:3128\" (or "
+	  "https, socks5, socks5h), or \"\" for none" },
+	{ WITH("proxy = \"http://user:secret@proxy:3128/path\"\n"),
+	  "4: proxy is no proxy; write \"http://proxy.example.com:3128\" (or "
+	  "https, socks5, socks5h), or \"\" for none" },
+	{ WITH("deny_networks = {\"10.0.0.0/8\", \"inside\"}\n"),
+	  "4: deny_networks has something that is no network; write addresses "
+	  "or networks, such as \"10.0.0.0/8\" or \"fd00::/8\"" },
+	{ WITH("allow_networks = \"10.1.0.0/8\"\n"),
+	  "4: allow_networks has an address that is not the first of its "
+	  "network; write it with zeros behind the prefix, such as "
+	  "\"10.0.0.0/8\"" },
 	{ "journal_limit = 100M\n",
 	  "1: journal_limit is out of range; write a value from \"128M\" to "
 	  "\"1024T\"" },

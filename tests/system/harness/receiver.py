@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class Receiver:
     """One per test session. Each path is an endpoint of its own with its
     secrets and its script of answers; an exhausted script answers 204."""
 
-    def __init__(self, on_request=None):
+    def __init__(self, on_request=None, tls=None, address="127.0.0.1"):
         self.on_request = on_request
         self.requests = []
         self.secrets = {}
@@ -91,8 +92,19 @@ class Receiver:
         self._scripts = {}
         self._release = threading.Event()
         self._connections = 0
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), self._handler_class())
+        server = type("Server", (ThreadingHTTPServer,), {
+            "address_family": socket.AF_INET6 if ":" in address else
+            socket.AF_INET})
+        self._server = server((address, 0), self._handler_class())
+        self._host = f"[{address}]" if ":" in address else address
+        if tls:
+            # Each connection's thread shakes hands; who does not get
+            # through is none of the test's output.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True,
+                do_handshake_on_connect=False)
+            self._server.handle_error = lambda *_: None
+        self._scheme = "https" if tls else "http"
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
@@ -100,7 +112,7 @@ class Receiver:
         self._thread.start()
 
     def url(self, path):
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self._scheme}://{self._host}:{self.port}{path}"
 
     def stop(self):
         self._release.set()
