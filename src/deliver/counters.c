@@ -52,10 +52,16 @@ enum mse_result mse_result_of(const struct mse_answer *answer)
 		return MSE_RESULT_REFUSED;
 	case MSE_OUTCOME_CONNECT_TIMEOUT:
 		return MSE_RESULT_CONNECT_TIMEOUT;
+	case MSE_OUTCOME_PROXY:
+		return MSE_RESULT_PROXY;
+	case MSE_OUTCOME_DENIED:
+		return MSE_RESULT_DENIED;
 	case MSE_OUTCOME_TLS:
 		return MSE_RESULT_TLS;
 	case MSE_OUTCOME_TIMEOUT:
 		return MSE_RESULT_TIMEOUT;
+	case MSE_OUTCOME_RESET:
+		return MSE_RESULT_RESET;
 	case MSE_OUTCOME_BROKEN:
 		return MSE_RESULT_BROKEN;
 	case MSE_OUTCOME_CANCELLED:
@@ -77,8 +83,11 @@ const char *mse_result_name(enum mse_result result)
 		[MSE_RESULT_DNS] = "dns",
 		[MSE_RESULT_REFUSED] = "refused",
 		[MSE_RESULT_CONNECT_TIMEOUT] = "connect_timeout",
+		[MSE_RESULT_PROXY] = "proxy",
+		[MSE_RESULT_DENIED] = "denied",
 		[MSE_RESULT_TLS] = "tls",
 		[MSE_RESULT_TIMEOUT] = "timeout",
+		[MSE_RESULT_RESET] = "reset",
 		[MSE_RESULT_BROKEN] = "broken",
 		[MSE_RESULT_LOCAL] = "local"
 	};
