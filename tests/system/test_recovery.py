@@ -360,14 +360,14 @@ def test_a_stopped_daemon_never_fills_the_disk(private, receiver):
     dovecot.start_daemon()
 
     def gaps():
-        return {r.id: r.data for r in receiver.answered(path) if is_gap(r)}
+        return {r.id: r.data["vnd.mailhook.lost"]
+                for r in receiver.answered(path) if is_gap(r) and
+                r.data["vnd.mailhook.reason"] == "lost in a mail process"}
 
-    # One for each mail process that counted.
-    receiver.wait(lambda: sum(data["vnd.mailhook.lost"] for data in
-                              gaps().values()) == 3 * len(USERS),
+    # One for each mail process that counted; the full file may go before it
+    # was read to its end, which is another Gap.
+    receiver.wait(lambda: sum(gaps().values()) == 3 * len(USERS),
                   what="the Gaps")
-    assert {data["vnd.mailhook.reason"] for data in gaps().values()} == \
-        {"lost in a mail process"}
     deliver(dovecot, 1)
     receiver.wait(lambda: {(encode_user(user), 5) for user in USERS} <= {
         (r.owner, uid(r)) for r in receiver.answered(path)
