@@ -17,6 +17,7 @@ struct mse_derive_commit {
 	struct mse_derive *derive; /* NULL: it is gone */
 	struct mse_ledger_cursor cursor;
 	struct mse_derive_changes changes;
+	uint64_t round;            /* all read up to it is in */
 	char boot_id[MSE_UUID_SIZE];
 	char alive[MSE_TIMESTAMP_SIZE];
 };
@@ -83,9 +84,10 @@ int mse_derive_note_state(struct mse_derive *derive, const char *kind,
 	changes->state = list;
 	list += changes->state_count;
 	list->kind = kind;
-	list->key = strdup(key);
+	list->key = key == NULL ? NULL : strdup(key);
 	list->value = value == NULL ? NULL : strdup(value);
-	if (list->key == NULL || (value != NULL && list->value == NULL)) {
+	if ((key != NULL && list->key == NULL) ||
+	    (value != NULL && list->value == NULL)) {
 		free(list->key);
 		free(list->value);
 		return -1;
@@ -142,6 +144,8 @@ static int put_state(struct mse_ledger *ledger,
 		     const struct mse_derive_state *state,
 		     struct mse_error *error_r)
 {
+	if (state->key == NULL)
+		return mse_ledger_clear_derived(ledger, state->kind, error_r);
 	if (state->value == NULL)
 		return mse_ledger_delete_derived(ledger, state->kind,
 						 state->key, error_r);
@@ -259,6 +263,8 @@ static void commit_done(struct mse_ledger_job *job,
 		mse_journal_seal(derive->journal, commit->changes.seal_file,
 				 commit->changes.seal_length);
 	derive->committed = commit->cursor.position;
+	if (commit->round > derive->committed_round)
+		derive->committed_round = commit->round;
 	derive->commit = NULL;
 	free_commit(commit);
 }
@@ -272,6 +278,7 @@ static void fill_commit(struct mse_derive *derive, bool all,
 	memcpy(commit->boot_id, derive->boot_id, sizeof(commit->boot_id));
 	mse_timestamp_format(mse_clock_wall(derive->clock), commit->alive);
 	if (all) {
+		commit->round = derive->read_round;
 		commit->changes = *changes;
 		memset(changes, 0, sizeof(*changes));
 		return;

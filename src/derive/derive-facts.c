@@ -159,6 +159,7 @@ bool mse_derive_may_read(const struct mse_derive *derive)
 
 	return derive->event_records == 0 &&
 	       derive->changes.memory_count == 0 &&
+	       derive->changes.state_count < MSE_DERIVE_STATE_MAX &&
 	       (batch == NULL || (!batch->in_flight &&
 				  batch->count < NOTES_MAX &&
 				  batch->octets < NOTES_OCTETS_MAX));

@@ -21,6 +21,8 @@ bool mse_derive_seen_has(const struct mse_derive_seen *seen,
 void mse_derive_seen_clear(struct mse_derive_seen *seen);
 
 #define MSE_DERIVE_CAUSE_SIZE 96
+/* So much is noted, then it is committed before anything more is read. */
+#define MSE_DERIVE_STATE_MAX 4000
 
 /* A Gap that waits to be appended. */
 struct mse_derive_gap {
@@ -59,7 +61,7 @@ struct mse_derive_changes {
 	/* Derived state, applied in this order. */
 	struct mse_derive_state {
 		const char *kind;        /* a literal */
-		char *key;
+		char *key;               /* NULL: all of the kind */
 		char *value;             /* NULL: deleted */
 	} *state;
 	size_t state_count, state_size;
@@ -106,7 +108,9 @@ struct mse_derive {
 	size_t gap_count, gap_size;
 	struct mse_derive_tail *tails;
 	size_t tail_count, tail_size;
-	struct mse_buf late;            /* records to append again */
+	/* Records in line to be appended: late ones, once more, and Logouts
+	   of lost sessions. */
+	struct mse_buf late;
 	unsigned int late_records;
 	struct mse_derive_batch *batch; /* facts, noted or being resolved */
 	struct mse_buf events;          /* what follows from them, in line */
@@ -121,6 +125,12 @@ struct mse_derive {
 	int64_t append_wait_ms;
 	int64_t commit_at;              /* mono: not before */
 	int64_t settle_at;              /* mono: no seal before */
+
+	/* Reading rounds: the journal's end was reached so often; what was
+	   read up to one of them is committed; how often it had been when
+	   something was appended last. */
+	uint64_t read_round, committed_round, appended_round;
+	struct mse_sessions *sessions;
 
 	char boot_id[MSE_UUID_SIZE];    /* this boot's */
 	bool boot_pending;              /* its Gap is not in the journal yet */
@@ -172,7 +182,7 @@ int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
 int mse_derive_note_late(struct mse_derive *derive, const char *file,
 			 uint64_t handled);
 /* What derive remembers changes with its cursor. kind: a literal; value NULL:
-   the key is forgotten. */
+   the key is forgotten, or with key NULL all of the kind. */
 int mse_derive_note_state(struct mse_derive *derive, const char *kind,
 			  const char *key, const char *value);
 int mse_derive_note_forgotten(struct mse_derive *derive, const char *file);

@@ -6,6 +6,7 @@
  * checkpoint that matches, else to the file's first record.
  */
 #include "derive/derive-private.h"
+#include "derive/sessions.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -209,6 +210,8 @@ static int place(struct mse_derive *derive, struct memory *memory)
 	}
 	go_back(derive, memory);
 	derive->committed = derive->position;
+	if (match == MSE_MATCH_RELEASED && mse_sessions_forget(derive) < 0)
+		return -1;
 	snprintf(cause, sizeof(cause), "position:%s:%" PRIu64, there->file,
 		 there->offset);
 	return mse_derive_gap_add(derive, cause, match == MSE_MATCH_NO ?
@@ -260,6 +263,8 @@ static int forget_announced(struct mse_derive *derive)
 
 	if (!mse_journal_was_created(derive->journal))
 		return 0;
+	if (mse_sessions_forget(derive) < 0)
+		return -1;
 	for (slot = 0; slot < MSE_PRESENCE_SLOTS; slot++) {
 		if (derive->announced[slot] == 0)
 			continue;

@@ -14,6 +14,7 @@
  * since the start, and no cursor is committed past what is still in line.
  */
 #include "derive/derive-private.h"
+#include "derive/sessions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,7 +54,7 @@ int mse_derive_new(const struct mse_derive_parts *parts,
 		goto fail;
 	derive->reader = mse_journal_reader_new(derive->journal,
 						&derive->position);
-	if (derive->reader == NULL) {
+	if (derive->reader == NULL || mse_sessions_new(derive) < 0) {
 		mse_error_set(error_r, "out of memory");
 		goto fail;
 	}
@@ -72,6 +73,7 @@ void mse_derive_free(struct mse_derive **_derive)
 		return;
 	*_derive = NULL;
 	mse_derive_submit_clean(derive);
+	mse_sessions_free(&derive->sessions);
 	mse_journal_reader_free(&derive->reader);
 	mse_derive_seen_clear(&derive->seen);
 	mse_derive_changes_clear(&derive->changes);
@@ -127,20 +129,25 @@ static void take_damage(struct mse_derive *derive,
 	derive->damage_torn = derive->damage_torn || result->torn;
 }
 
-/* Until the end was reached: which causes and late records are there. */
-static int remember(struct mse_derive *derive, const struct mse_record *record)
+static bool is_late(const struct mse_record *record)
 {
 	static const char late[] = ",\"late\":true}";
 	size_t len = sizeof(late) - 1;
 
+	return record->bytes.len > len &&
+		memcmp(record->bytes.data + record->bytes.len - len, late,
+		       len) == 0;
+}
+
+/* Until the end was reached: which causes and late records are there. */
+static int remember(struct mse_derive *derive, const struct mse_record *record)
+{
 	if (derive->caught_up)
 		return 0;
 	if (record->cause != NULL &&
 	    mse_derive_seen_add(&derive->seen, record->cause) < 0)
 		return -1;
-	if (record->bytes.len > len &&
-	    memcmp(record->bytes.data + record->bytes.len - len, late,
-		   len) == 0)
+	if (is_late(record))
 		return mse_derive_seen_add(&derive->seen, record->id);
 	return 0;
 }
@@ -154,7 +161,9 @@ static int take_record(struct mse_derive *derive,
 	if (close_damage(derive, result->record.time_ms, error_r) < 0)
 		return -1;
 	if (remember(derive, &result->record) < 0 ||
-	    mse_derive_note(derive, &result->record) < 0)
+	    mse_derive_note(derive, &result->record) < 0 ||
+	    mse_sessions_take(derive, &result->record,
+			      is_late(&result->record)) < 0)
 		return out_of_memory(error_r);
 	derive->last_record_ms = result->record.time_ms;
 	derive->position = *position;
@@ -181,6 +190,8 @@ static int take_released(struct mse_derive *derive,
 	snprintf(cause, sizeof(cause), "position:%s:%" PRIu64,
 		 derive->position.file, derive->position.offset);
 	derive->position = result->position;
+	if (mse_sessions_forget(derive) < 0)
+		return out_of_memory(error_r);
 	return mse_derive_gap_add(derive, cause,
 				  "the journal was released unread", 0,
 				  derive->last_record_ms,
@@ -212,6 +223,7 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 			break;
 		case MSE_READ_END:
 			derive->at_end = true;
+			derive->read_round++;
 			return close_damage(derive,
 					    mse_clock_wall(derive->clock),
 					    error_r);
@@ -262,6 +274,7 @@ static void catch_up(struct mse_derive *derive)
 		derive->position = derive->committed;
 		derive->has_missed = false;
 		derive->at_end = false;
+		derive->read_round = 0;
 		derive->in_damage = false;
 		derive->checkpoint_file[0] = '\0';
 	}
@@ -350,6 +363,7 @@ static void appended(struct mse_derive *derive)
 	mse_buf_reset(&derive->events);
 	derive->append_wait_ms = 0;
 	derive->commit_at = 0;
+	derive->appended_round = derive->read_round;
 }
 
 /* Appends what is in line. 0 once nothing is. */
@@ -397,7 +411,8 @@ static int append(struct mse_derive *derive, int64_t mono_ms,
 static int commit(struct mse_derive *derive, int64_t mono_ms, bool all,
 		  struct mse_error *error_r)
 {
-	if (mono_ms < derive->commit_at ||
+	if ((mono_ms < derive->commit_at &&
+	     derive->changes.state_count < MSE_DERIVE_STATE_MAX) ||
 	    (derive->commit != NULL && !derive->commit_failed))
 		return 0;
 	if (derive->commit == NULL &&
@@ -433,8 +448,13 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 		(void)commit(derive, mono_ms, false, NULL);
 		return -1;
 	}
-	return commit(derive, mono_ms, ret == 0 && derive->batch == NULL,
-		      error_r);
+	if (commit(derive, mono_ms, ret == 0 && derive->batch == NULL,
+		   error_r) < 0)
+		return -1;
+	/* There was nothing to commit. */
+	if (derive->at_end && mse_derive_is_idle(derive))
+		derive->committed_round = derive->read_round;
+	return mse_sessions_run(derive, mono_ms, error_r);
 }
 
 static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
@@ -456,7 +476,9 @@ static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 	if (derive->batch != NULL && derive->resolve_at > mono_ms &&
 	    derive->resolve_at < next)
 		next = derive->resolve_at;
-	if (derive->commit != NULL && next > mono_ms + LOOK_EVERY_MS)
+	if ((derive->commit != NULL ||
+	     mse_sessions_is_busy(derive->sessions)) &&
+	    next > mono_ms + LOOK_EVERY_MS)
 		next = mono_ms + LOOK_EVERY_MS;
 	return next < mono_ms ? mono_ms : next;
 }

@@ -83,6 +83,8 @@ struct mse_ledger_ops {
 			   struct mse_error *error_r);
 	int (*delete_derived)(struct mse_ledger *ledger, const char *kind,
 			      const char *key, struct mse_error *error_r);
+	int (*clear_derived)(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r);
 	int (*get_derived)(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r);

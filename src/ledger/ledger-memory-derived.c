@@ -53,6 +53,28 @@ int mse_memory_delete_derived(struct mse_ledger *ledger, const char *kind,
 	return ret;
 }
 
+int mse_memory_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r)
+{
+	struct mse_memory *memory = (struct mse_memory *)ledger;
+	char *prefix = name_of(kind, "");
+	const struct mse_memory_entry *entry;
+	size_t i;
+	int ret = 0;
+
+	if (prefix == NULL)
+		return mse_memory_exhausted(error_r);
+	i = mse_memory_lower_bound(memory, MSE_MEMORY_DERIVED, prefix, 0);
+	while (ret == 0 &&
+	       (entry = mse_memory_at(memory, i, MSE_MEMORY_DERIVED,
+				      NULL)) != NULL &&
+	       strncmp(entry->name, prefix, strlen(prefix)) == 0)
+		ret = mse_memory_set(memory, MSE_MEMORY_DERIVED, entry->name,
+				     0, NULL, error_r);
+	free(prefix);
+	return ret;
+}
+
 int mse_memory_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r)

@@ -460,6 +460,7 @@ static const struct mse_ledger_ops memory_ops = {
 	.get_value = memory_get_value,
 	.put_derived = mse_memory_put_derived,
 	.delete_derived = mse_memory_delete_derived,
+	.clear_derived = mse_memory_clear_derived,
 	.get_derived = mse_memory_get_derived,
 	.each_derived = mse_memory_each_derived,
 };

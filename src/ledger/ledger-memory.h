@@ -81,6 +81,8 @@ int mse_memory_put_derived(struct mse_ledger *ledger, const char *kind,
 			   struct mse_error *error_r);
 int mse_memory_delete_derived(struct mse_ledger *ledger, const char *kind,
 			      const char *key, struct mse_error *error_r);
+int mse_memory_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r);
 int mse_memory_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r);

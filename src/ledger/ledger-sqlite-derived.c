@@ -39,6 +39,20 @@ int mse_sqlite_delete_derived(struct mse_ledger *ledger, const char *kind,
 	return mse_sqlite_finish(sqlite, stmt, error_r);
 }
 
+int mse_sqlite_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r)
+{
+	struct mse_sqlite *sqlite = (struct mse_sqlite *)ledger;
+	sqlite3_stmt *stmt;
+
+	stmt = mse_sqlite_take(sqlite, "DELETE FROM derived WHERE kind = ?1",
+			       error_r);
+	if (stmt == NULL)
+		return -1;
+	mse_sqlite_bind_text(stmt, 1, kind);
+	return mse_sqlite_finish(sqlite, stmt, error_r);
+}
+
 int mse_sqlite_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r)

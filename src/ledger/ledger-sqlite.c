@@ -442,6 +442,7 @@ static const struct mse_ledger_ops sqlite_ops = {
 	.get_value = mse_sqlite_get_value,
 	.put_derived = mse_sqlite_put_derived,
 	.delete_derived = mse_sqlite_delete_derived,
+	.clear_derived = mse_sqlite_clear_derived,
 	.get_derived = mse_sqlite_get_derived,
 	.each_derived = mse_sqlite_each_derived,
 };

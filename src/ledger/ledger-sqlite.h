@@ -120,6 +120,8 @@ int mse_sqlite_put_derived(struct mse_ledger *ledger, const char *kind,
 			   struct mse_error *error_r);
 int mse_sqlite_delete_derived(struct mse_ledger *ledger, const char *kind,
 			      const char *key, struct mse_error *error_r);
+int mse_sqlite_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r);
 int mse_sqlite_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r);

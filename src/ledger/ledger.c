@@ -232,6 +232,15 @@ int mse_ledger_delete_derived(struct mse_ledger *ledger, const char *kind,
 	return ledger->ops->delete_derived(ledger, kind, key, error_r);
 }
 
+int mse_ledger_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r)
+{
+	if (mse_ledger_savepoint(ledger, error_r) < 0)
+		return -1;
+	return whole(ledger, ledger->ops->clear_derived(ledger, kind, error_r),
+		     error_r);
+}
+
 int mse_ledger_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,
 			   struct mse_error *error_r)

@@ -179,6 +179,9 @@ int mse_ledger_put_derived(struct mse_ledger *ledger, const char *kind,
 /* Does not mind that there is none. */
 int mse_ledger_delete_derived(struct mse_ledger *ledger, const char *kind,
 			      const char *key, struct mse_error *error_r);
+/* Forgets all keys of a kind. */
+int mse_ledger_clear_derived(struct mse_ledger *ledger, const char *kind,
+			     struct mse_error *error_r);
 /* 1 found (appended to value), 0 not, -1 error (also: beyond value's limit). */
 int mse_ledger_get_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, struct mse_buf *value,

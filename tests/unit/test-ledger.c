@@ -816,6 +816,11 @@ static void test_derived(void **state)
 	assert_string_equal(derived(ledger, "a", NULL, 0, 0),
 			    "=none k/2=two k\xc3\xa9=e ");
 	assert_string_equal(derived(ledger, "aa", NULL, 0, 0), "k=other kind ");
+	assert_int_equal(mse_ledger_clear_derived(ledger, "a", &error), 0);
+	assert_int_equal(mse_ledger_clear_derived(ledger, "none", &error), 0);
+	assert_string_equal(derived(ledger, "a", NULL, 0, 0), "");
+	assert_string_equal(derived(ledger, "aa", NULL, 0, 0), "k=other kind ");
+	assert_string_equal(derived(ledger, "b", NULL, 0, 0), "k= ");
 	mse_buf_clear(&value);
 
 	/* A value that does not fit is an error, not a part of it. */
