@@ -156,7 +156,8 @@ static void test_page(void **state)
 {
 	static const char *const words[] = {
 		"<!DOCTYPE html>", "<meta http-equiv=\"refresh\"",
-		"name=\"viewport\"", "5 of 7 endpoints need attention.", "mx1.example.org", "up 3 h 12 min",
+		"name=\"viewport\"", "5 of 7 endpoints need attention.",
+		"mx1.example.org", "up 3 h 12 min",
 		"delivering</span>", "retrying</span>", "outage</span>",
 		"held up</span>", "paused</span>", "disabled</span>",
 		"behind</span>", "<dt>Lag</dt><dd>26 min</dd>",
