@@ -133,8 +133,6 @@ mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
 				       const char *old_mailbox)
 {
 	struct mse_event_route route;
-	mse_event_types_t wants = 0;
-	int type;
 
 	if (interest->types == 0)
 		return 0;
@@ -142,14 +140,7 @@ mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
 	route.owner = place->lane;
 	route.mailbox = place->mailbox;
 	route.old_mailbox = old_mailbox;
-	for (type = 0; type < MSE_EVENT_TYPE_COUNT; type++) {
-		if ((interest->types & MSE_EVENT_BIT(type)) == 0)
-			continue;
-		route.type = type;
-		if (mse_interest_wants(interest, &route))
-			wants |= MSE_EVENT_BIT(type);
-	}
-	return wants;
+	return mse_interest_types(interest, &route);
 }
 
 static const char *mailhook_admin(const struct mail_user *user)

@@ -12,11 +12,6 @@
 
 static MODULE_CONTEXT_DEFINE_INIT(mailhook_mail_module, &mail_module_register);
 
-#define MAILHOOK_FLAG_TYPES \
-	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_READ) | \
-	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_TRASH) | \
-	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_SET) | \
-	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_CLEAR))
 #define MAILHOOK_EXPUNGE_TYPES \
 	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPUNGE) | \
 	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_EXPIRE) | \
@@ -48,19 +43,6 @@ static void mailhook_mail_expunge(struct mail *mail)
 	lmail->super.expunge(mail);
 }
 
-/* Flags and keywords are in the index; a message is never opened for them,
-   unless a backend wants to, which lookup_abort forbids. */
-static void mailhook_mail_note(struct mailhook_transaction *mt,
-			       struct mail *mail,
-			       const struct mailhook_state *before)
-{
-	enum mail_lookup_abort abort = mail->lookup_abort;
-
-	mail->lookup_abort = MAIL_LOOKUP_ABORT_NOT_IN_CACHE;
-	mailhook_transaction_flags(mt, mail, before);
-	mail->lookup_abort = abort;
-}
-
 static void
 mailhook_mail_update_flags(struct mail *mail, enum modify_type modify_type,
 			   enum mail_flags flags)
@@ -69,17 +51,11 @@ mailhook_mail_update_flags(struct mail *mail, enum modify_type modify_type,
 	union mail_module_context *lmail = MAILHOOK_MAIL_CONTEXT(pmail);
 	struct mailhook_transaction *mt =
 		mailhook_mail_wanted(mail, MAILHOOK_FLAG_TYPES);
-	struct mailhook_state before;
+	enum mail_flags before = mt == NULL ? 0 : mailhook_flags_get(mail);
 
-	if (mt == NULL) {
-		lmail->super.update_flags(mail, modify_type, flags);
-		return;
-	}
-	T_BEGIN {
-		mailhook_state_get(mail, &before);
-		lmail->super.update_flags(mail, modify_type, flags);
-		mailhook_mail_note(mt, mail, &before);
-	} T_END;
+	lmail->super.update_flags(mail, modify_type, flags);
+	if (mt != NULL)
+		mailhook_transaction_flags(mt, mail, before);
 }
 
 static void
@@ -90,16 +66,16 @@ mailhook_mail_update_keywords(struct mail *mail, enum modify_type modify_type,
 	union mail_module_context *lmail = MAILHOOK_MAIL_CONTEXT(pmail);
 	struct mailhook_transaction *mt =
 		mailhook_mail_wanted(mail, MAILHOOK_FLAG_TYPES);
-	struct mailhook_state before;
 
 	if (mt == NULL) {
 		lmail->super.update_keywords(mail, modify_type, keywords);
 		return;
 	}
 	T_BEGIN {
-		mailhook_state_get(mail, &before);
+		const char *before = mailhook_keywords_get(mail);
+
 		lmail->super.update_keywords(mail, modify_type, keywords);
-		mailhook_mail_note(mt, mail, &before);
+		mailhook_transaction_keywords(mt, mail, before);
 	} T_END;
 }
 

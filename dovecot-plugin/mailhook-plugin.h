@@ -162,9 +162,15 @@ const char *mailhook_mailbox_guid(struct mailbox *box);
 
 struct mailhook_transaction;
 
+#define MAILHOOK_FLAG_TYPES \
+	(MSE_EVENT_BIT(MSE_EVENT_MESSAGE_READ) | \
+	 MSE_EVENT_BIT(MSE_EVENT_MESSAGE_TRASH) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_SET) | \
+	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_CLEAR))
+
 void mailhook_transaction_hook(struct mailbox_vfuncs *v);
-/* NULL if nothing of this transaction can be of interest. Nothing is
-   allocated in that case. */
+/* NULL if nothing of this transaction can be of interest; that is found out
+   once. */
 struct mailhook_transaction *
 mailhook_transaction_get(struct mailbox_transaction_context *t);
 /* NULL if nothing has been of interest yet. */
@@ -179,16 +185,15 @@ void mailhook_transaction_free(struct mailhook_transaction **mt);
 /* Why a message is saved: a literal. */
 const char *mailhook_save_cause(const struct mail_save_context *ctx);
 
-/* A mail's flags and keywords (sorted, space-separated) at one moment. */
-struct mailhook_state {
-	enum mail_flags flags;
-	const char *keywords;
-};
-/* Before: data stack, like what it returns. */
-void mailhook_state_get(struct mail *mail, struct mailhook_state *state_r);
+/* As they are now, without \Recent. Never opens the message. */
+enum mail_flags mailhook_flags_get(struct mail *mail);
+/* Sorted, space-separated; data stack. Never opens the message. */
+const char *mailhook_keywords_get(struct mail *mail);
+/* Notes what has changed since before. */
 void mailhook_transaction_flags(struct mailhook_transaction *mt,
-				struct mail *mail,
-				const struct mailhook_state *before);
+				struct mail *mail, enum mail_flags before);
+void mailhook_transaction_keywords(struct mailhook_transaction *mt,
+				   struct mail *mail, const char *before);
 
 /* mailhook-mail.c */
 
@@ -261,9 +266,11 @@ struct mailhook_optionals {
 	struct mailhook_content content;
 };
 
+/* Keywords as mailhook_keywords_get() has them; both NULL: not touched. */
 struct mailhook_flag_change {
 	uint32_t uid, seq;
-	struct mailhook_state before, after;
+	enum mail_flags flags_before, flags_after;
+	const char *keywords_before, *keywords_after;
 };
 
 struct mailhook_quota_notes {

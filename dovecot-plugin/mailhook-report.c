@@ -18,6 +18,7 @@ struct mailhook_group {
 	enum mse_event_type type;
 	const char *flag_names; /* "" for MessageRead and MessageTrash */
 	ARRAY_TYPE(seq_range) uids;
+	uint32_t last_uid;      /* the one that was added last */
 };
 
 struct mailhook_report_context {
@@ -26,6 +27,7 @@ struct mailhook_report_context {
 	struct mailhook_place place;
 	struct mailhook_batch batch;
 	struct mail_index_view *view; /* NULL if the index cannot be read */
+	const char *url;              /* of the mailbox; data stack */
 	int64_t now;
 	ARRAY(struct mailhook_group) groups;
 };
@@ -56,10 +58,9 @@ static void mailhook_report_event(struct mailhook_report_context *ctx,
 	const struct mail_index_header *hdr;
 
 	mailhook_event_init(event, type, &ctx->place, ctx->now);
-	mse_event_set_string(event, MSE_PARAM_URI,
+	mse_event_set_string(event, MSE_PARAM_URI, uid == 0 ? ctx->url :
 			     mailhook_place_url(&ctx->place, uid));
-	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID,
-			     mailhook_place_url(&ctx->place, 0));
+	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID, ctx->url);
 	mse_event_set_string(event, MSE_PARAM_CAUSE, cause);
 	mse_event_set_string(event, MSE_PARAM_TRANSACTION, ctx->mt->id);
 	if (ctx->view == NULL)
@@ -130,6 +131,12 @@ mailhook_report_saves(struct mailhook_report_context *ctx,
 
 /* Flags */
 
+static void mailhook_group_uid(struct mailhook_group *group, uint32_t uid)
+{
+	seq_range_array_add(&group->uids, uid);
+	group->last_uid = uid;
+}
+
 static void mailhook_group_add(struct mailhook_report_context *ctx,
 			       enum mse_event_type type,
 			       const char *flag_names, uint32_t uid)
@@ -141,7 +148,7 @@ static void mailhook_group_add(struct mailhook_report_context *ctx,
 	array_foreach_modifiable(&ctx->groups, group) {
 		if (group->type == type &&
 		    strcmp(group->flag_names, flag_names) == 0) {
-			seq_range_array_add(&group->uids, uid);
+			mailhook_group_uid(group, uid);
 			return;
 		}
 	}
@@ -149,35 +156,37 @@ static void mailhook_group_add(struct mailhook_report_context *ctx,
 	new_group.type = type;
 	new_group.flag_names = p_strdup(ctx->mt->pool, flag_names);
 	p_array_init(&new_group.uids, ctx->mt->pool, 4);
-	seq_range_array_add(&new_group.uids, uid);
+	mailhook_group_uid(&new_group, uid);
 	array_push_back(&ctx->groups, &new_group);
 }
 
-/* Flags of `a` that `b` has not, as names ("" if none). */
-static const char *mailhook_names_only_in(const struct mailhook_state *a,
-					  const struct mailhook_state *b,
-					  enum mail_flags leave_out)
+/* The flags, and those of the keywords `a` that `b` has not, as names ("" if
+   none). */
+static const char *mailhook_names(enum mail_flags flags, const char *a,
+				  const char *b)
 {
-	const char *const *ours = t_strsplit_spaces(a->keywords, " ");
-	const char *const *theirs = t_strsplit_spaces(b->keywords, " ");
 	ARRAY_TYPE(const_string) keywords;
 	string_t *names = t_str_new(64);
+	const char *const *ours, *const *theirs;
 
 	t_array_init(&keywords, 8);
-	for (; *ours != NULL; ours++) {
-		if (!str_array_find(theirs, *ours))
-			array_push_back(&keywords, ours);
+	if (a != NULL && *a != '\0') {
+		theirs = t_strsplit_spaces(b, " ");
+		for (ours = t_strsplit_spaces(a, " "); *ours != NULL; ours++) {
+			if (!str_array_find(theirs, *ours))
+				array_push_back(&keywords, ours);
+		}
 	}
 	array_append_zero(&keywords);
-	imap_write_flags(names, a->flags & ~b->flags & ~leave_out,
-			 array_front(&keywords));
+	imap_write_flags(names, flags, array_front(&keywords));
 	return str_c(names);
 }
 
 static void mailhook_group_change(struct mailhook_report_context *ctx,
 				  const struct mailhook_flag_change *change)
 {
-	enum mail_flags set = change->after.flags & ~change->before.flags;
+	enum mail_flags set = change->flags_after & ~change->flags_before;
+	enum mail_flags cleared = change->flags_before & ~change->flags_after;
 	enum mail_flags simple = 0;
 	const char *names;
 
@@ -188,7 +197,8 @@ static void mailhook_group_change(struct mailhook_report_context *ctx,
 		    strcmp(ctx->mt->flags_cause, "pop3") != 0)
 			simple |= MAIL_SEEN;
 	}
-	names = mailhook_names_only_in(&change->before, &change->after, 0);
+	names = mailhook_names(cleared, change->keywords_before,
+			       change->keywords_after);
 	if (*names != '\0')
 		mailhook_group_add(ctx, MSE_EVENT_FLAGS_CLEAR, names,
 				   change->uid);
@@ -198,10 +208,47 @@ static void mailhook_group_change(struct mailhook_report_context *ctx,
 	if ((set & simple & MAIL_SEEN) != 0)
 		mailhook_group_add(ctx, MSE_EVENT_MESSAGE_READ, "",
 				   change->uid);
-	names = mailhook_names_only_in(&change->after, &change->before, simple);
+	names = mailhook_names(set & ~simple, change->keywords_after,
+			       change->keywords_before);
 	if (*names != '\0')
 		mailhook_group_add(ctx, MSE_EVENT_FLAGS_SET, names,
 				   change->uid);
+}
+
+/* Kept keywords that are the same are mostly the same pointer, too. */
+static bool mailhook_changed_alike(const struct mailhook_flag_change *a,
+				   const struct mailhook_flag_change *b)
+{
+	return (a->flags_after & ~a->flags_before) ==
+		(b->flags_after & ~b->flags_before) &&
+		(a->flags_before & ~a->flags_after) ==
+		(b->flags_before & ~b->flags_after) &&
+		a->keywords_before == b->keywords_before &&
+		a->keywords_after == b->keywords_after;
+}
+
+/* A thousand messages flagged alike are one group: what a change means is
+   found out only if it is another than the last one's. */
+static void mailhook_group_changes(struct mailhook_report_context *ctx,
+				   const ARRAY_TYPE(seq_range) *conflicts)
+{
+	const struct mailhook_flag_change *change, *last = NULL;
+	struct mailhook_group *group;
+
+	array_foreach(&ctx->mt->changes, change) {
+		if (conflicts != NULL &&
+		    seq_range_exists(conflicts, change->seq))
+			continue;
+		if (last != NULL && mailhook_changed_alike(change, last)) {
+			array_foreach_modifiable(&ctx->groups, group) {
+				if (group->last_uid == last->uid)
+					mailhook_group_uid(group, change->uid);
+			}
+		} else T_BEGIN {
+			mailhook_group_change(ctx, change);
+		} T_END;
+		last = change;
+	}
 }
 
 static uint32_t mailhook_single_uid(const ARRAY_TYPE(seq_range) *uids)
@@ -247,7 +294,6 @@ static void mailhook_report_flags(struct mailhook_report_context *ctx,
 		MSE_EVENT_FLAGS_CLEAR, MSE_EVENT_MESSAGE_TRASH,
 		MSE_EVENT_MESSAGE_READ, MSE_EVENT_FLAGS_SET
 	};
-	const struct mailhook_flag_change *change;
 	const struct mailhook_group *group;
 	unsigned int i;
 
@@ -255,11 +301,7 @@ static void mailhook_report_flags(struct mailhook_report_context *ctx,
 		return;
 	if (conflicts != NULL && !array_is_created(conflicts))
 		conflicts = NULL;
-	array_foreach(&ctx->mt->changes, change) T_BEGIN {
-		if (conflicts == NULL ||
-		    !seq_range_exists(conflicts, change->seq))
-			mailhook_group_change(ctx, change);
-	} T_END;
+	mailhook_group_changes(ctx, conflicts);
 	for (i = 0; i < N_ELEMENTS(order); i++) {
 		array_foreach(&ctx->groups, group) T_BEGIN {
 			if (group->type == order[i])
@@ -345,6 +387,7 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 	p_array_init(&ctx.groups, mt->pool, 4);
 	mailhook_place_init(&ctx.place, box);
 	mailhook_report_look(&ctx, changes);
+	ctx.url = mailhook_place_url(&ctx.place, 0);
 	mailhook_batch_init(&ctx.batch, mt->user);
 
 	mailhook_report_saves(&ctx, changes);

@@ -1,8 +1,7 @@
 /*
  * What one transaction does, noted while it runs and reported when it has
- * committed; a rollback forgets it. Invariants: nothing is allocated before
- * the first operation that someone may want; what is wanted is decided then,
- * once. A save is known by its place among the transaction's appends, never
+ * committed; a rollback forgets it. Invariants: what is wanted is decided at
+ * the first operation, once; if that is nothing, no more is looked at. A save is known by its place among the transaction's appends, never
  * by counting calls: a copy that failed on quota may be committed all the
  * same, and a cancelled save's place is used again.
  */
@@ -36,7 +35,7 @@ static MODULE_CONTEXT_DEFINE_INIT(mailhook_transaction_module,
 	(MSE_EVENT_BIT(MSE_EVENT_QUOTA_EXCEED) | \
 	 MSE_EVENT_BIT(MSE_EVENT_FACT_QUOTA))
 #define MAILHOOK_TRANSACTION_TYPES \
-	(mse_event_group_types("message") | mse_event_group_types("flags") | \
+	(MAILHOOK_SAVE_TYPES | MAILHOOK_EXPUNGE_TYPES | MAILHOOK_FLAG_TYPES | \
 	 MAILHOOK_QUOTA_TYPES)
 
 static bool mailhook_service_is(const struct mail_user *user, const char *name)
@@ -64,12 +63,11 @@ static enum mse_event_type mailhook_save_type(const struct mailbox *box)
 static struct mailhook_transaction mailhook_nothing;
 
 static struct mailhook_transaction *
-mailhook_transaction_new(struct mailbox_transaction_context *t,
+mailhook_transaction_new(struct mail_user *user,
 			 const struct mse_interest *interest,
 			 mse_event_types_t wants)
 {
 	struct mailhook_transaction *mt;
-	struct mail_user *user = t->box->storage->user;
 	pool_t pool = pool_alloconly_create("mailhook transaction", 1024);
 
 	mt = p_new(pool, struct mailhook_transaction, 1);
@@ -119,7 +117,7 @@ mailhook_transaction_look(struct mailbox_transaction_context *t)
 		MAILHOOK_TRANSACTION_TYPES;
 	if (wants == 0)
 		return NULL;
-	mt = mailhook_transaction_new(t, interest, wants);
+	mt = mailhook_transaction_new(t->box->storage->user, interest, wants);
 	mailhook_parameters_init(mt, interest, &place,
 				 mailhook_save_type(t->box));
 	return mt;
@@ -415,27 +413,47 @@ static int mailhook_name_cmp(const char *const *a, const char *const *b)
 	return strcmp(*a, *b);
 }
 
-void mailhook_state_get(struct mail *mail, struct mailhook_state *state_r)
+/* Both are in the index; a backend that would rather open the message is not
+   to. */
+enum mail_flags mailhook_flags_get(struct mail *mail)
 {
-	const char *const *keywords = mail_get_keywords(mail);
+	enum mail_lookup_abort abort = mail->lookup_abort;
+	enum mail_flags flags;
+
+	mail->lookup_abort = MAIL_LOOKUP_ABORT_NOT_IN_CACHE;
+	flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
+	mail->lookup_abort = abort;
+	return flags;
+}
+
+const char *mailhook_keywords_get(struct mail *mail)
+{
+	enum mail_lookup_abort abort = mail->lookup_abort;
+	const char *const *keywords;
 	ARRAY_TYPE(const_string) sorted;
 
-	state_r->flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
-	state_r->keywords = "";
+	mail->lookup_abort = MAIL_LOOKUP_ABORT_NOT_IN_CACHE;
+	keywords = mail_get_keywords(mail);
+	mail->lookup_abort = abort;
 	if (keywords == NULL || keywords[0] == NULL)
-		return;
+		return "";
 	t_array_init(&sorted, 8);
 	for (; *keywords != NULL; keywords++)
 		array_push_back(&sorted, keywords);
 	array_sort(&sorted, mailhook_name_cmp);
 	array_append_zero(&sorted);
-	state_r->keywords = t_strarray_join(array_front(&sorted), " ");
+	return t_strarray_join(array_front(&sorted), " ");
 }
 
 static int mailhook_change_cmp(const uint32_t *uid,
 			       const struct mailhook_flag_change *change)
 {
 	return *uid < change->uid ? -1 : (*uid > change->uid ? 1 : 0);
+}
+
+static bool mailhook_same(const char *a, const char *b)
+{
+	return a != NULL && strcmp(a, b) == 0;
 }
 
 /* Most mails of a transaction have the same keywords: keep them once. */
@@ -448,10 +466,10 @@ static const char *mailhook_keep(struct mailhook_transaction *mt,
 		return "";
 	if (idx > 0) {
 		near = array_idx(&mt->changes, idx - 1);
-		if (strcmp(near->before.keywords, keywords) == 0)
-			return near->before.keywords;
-		if (strcmp(near->after.keywords, keywords) == 0)
-			return near->after.keywords;
+		if (mailhook_same(near->keywords_before, keywords))
+			return near->keywords_before;
+		if (mailhook_same(near->keywords_after, keywords))
+			return near->keywords_after;
 	}
 	return p_strdup(mt->pool, keywords);
 }
@@ -467,37 +485,60 @@ static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
 		strstr(reason, "imap:fetch") != NULL ? "fetch" : "store";
 }
 
-/* The first state before and the last one after: a flag set and cleared
-   again within one transaction did not change. */
-void mailhook_transaction_flags(struct mailhook_transaction *mt,
-				struct mail *mail,
-				const struct mailhook_state *before)
+/* The mail's change: the first state before and the last one after, so that a
+   flag set and cleared again within one transaction did not change. */
+static struct mailhook_flag_change *
+mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail,
+		    unsigned int *idx_r)
 {
-	struct mailhook_state after;
-	struct mailhook_flag_change change, *old;
-	unsigned int idx;
+	struct mailhook_flag_change change;
+	const struct mailhook_flag_change *last = NULL;
 
-	mailhook_state_get(mail, &after);
-	if (after.flags == before->flags &&
-	    strcmp(after.keywords, before->keywords) == 0)
-		return;
 	if (mt->flags_cause == NULL)
 		mt->flags_cause = mailhook_flags_cause(mt, mail);
-	if (array_bsearch_insert_pos(&mt->changes, &mail->uid,
-				     mailhook_change_cmp, &idx)) {
-		old = array_idx_modifiable(&mt->changes, idx);
-		old->after.flags = after.flags;
-		old->after.keywords = mailhook_keep(mt, idx, after.keywords);
-		return;
-	}
+	*idx_r = array_count(&mt->changes);
+	if (*idx_r > 0)
+		last = array_back(&mt->changes);
+	/* Mostly they come in order. */
+	if (last != NULL && last->uid >= mail->uid &&
+	    array_bsearch_insert_pos(&mt->changes, &mail->uid,
+				     mailhook_change_cmp, idx_r))
+		return array_idx_modifiable(&mt->changes, *idx_r);
 	i_zero(&change);
 	change.uid = mail->uid;
 	change.seq = mail->seq;
-	change.before.flags = before->flags;
-	change.before.keywords = mailhook_keep(mt, idx, before->keywords);
-	change.after.flags = after.flags;
-	change.after.keywords = mailhook_keep(mt, idx, after.keywords);
-	array_insert(&mt->changes, idx, &change, 1);
+	array_insert(&mt->changes, *idx_r, &change, 1);
+	return array_idx_modifiable(&mt->changes, *idx_r);
+}
+
+void mailhook_transaction_flags(struct mailhook_transaction *mt,
+				struct mail *mail, enum mail_flags before)
+{
+	enum mail_flags after = mailhook_flags_get(mail);
+	struct mailhook_flag_change *change;
+	unsigned int idx;
+
+	if (after == before)
+		return;
+	change = mailhook_change_get(mt, mail, &idx);
+	if (change->flags_before == change->flags_after)
+		change->flags_before = before;
+	change->flags_after = after;
+}
+
+void mailhook_transaction_keywords(struct mailhook_transaction *mt,
+				   struct mail *mail, const char *before)
+{
+	const char *after = mailhook_keywords_get(mail);
+	struct mailhook_flag_change *change;
+	unsigned int idx;
+
+	if (strcmp(after, before) == 0)
+		return;
+	change = mailhook_change_get(mt, mail, &idx);
+	if (change->keywords_before == NULL)
+		change->keywords_before = mailhook_keep(mt, idx, before);
+	change->keywords_after = mailhook_keep(mt, idx, after);
 }
 
 /* The end */

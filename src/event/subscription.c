@@ -14,6 +14,16 @@ static bool mailbox_matches(const struct mse_patterns *mailboxes,
 		mse_patterns_match(mailboxes, route->old_mailbox));
 }
 
+mse_event_types_t
+mse_subscription_types(const struct mse_subscription *subscription,
+		       const struct mse_event_route *route)
+{
+	return mse_patterns_match(subscription->users,
+				  route->owner == NULL ? "" : route->owner) &&
+	       mailbox_matches(subscription->mailboxes, route) ?
+		subscription->types : 0;
+}
+
 bool mse_subscription_matches(const struct mse_subscription *subscription,
 			      const struct mse_event_route *route)
 {
@@ -22,9 +32,7 @@ bool mse_subscription_matches(const struct mse_subscription *subscription,
 	if (mse_event_type_group(route->type) == MSE_GROUP_OWN)
 		return true;
 	return (subscription->types & MSE_EVENT_BIT(route->type)) != 0 &&
-	       mse_patterns_match(subscription->users,
-				  route->owner == NULL ? "" : route->owner) &&
-	       mailbox_matches(subscription->mailboxes, route);
+	       mse_subscription_types(subscription, route) != 0;
 }
 
 void mse_wanted_add(struct mse_wanted *wanted,

@@ -38,6 +38,10 @@ struct mse_wanted {
 void mse_wanted_add(struct mse_wanted *wanted,
 		    const struct mse_subscription *subscription);
 
+/* The types it wants of this owner and mailbox; route->type does not matter. */
+mse_event_types_t
+mse_subscription_types(const struct mse_subscription *subscription,
+		       const struct mse_event_route *route);
 /* Group OWN always matches. */
 bool mse_subscription_matches(const struct mse_subscription *subscription,
 			      const struct mse_event_route *route);

@@ -121,6 +121,18 @@ int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 	return ret;
 }
 
+mse_event_types_t mse_interest_types(const struct mse_interest *interest,
+				     const struct mse_event_route *route)
+{
+	mse_event_types_t types = 0;
+	size_t i;
+
+	for (i = 0; i < interest->count && types != interest->types; i++)
+		types |= mse_subscription_types(&interest->subscriptions[i],
+						route);
+	return types;
+}
+
 bool mse_interest_wants(const struct mse_interest *interest,
 			const struct mse_event_route *route)
 {

@@ -37,6 +37,10 @@ int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 		       struct mse_error *error_r);
 void mse_interest_free(struct mse_interest **interest);
+/* The types anyone wants of this owner and mailbox (route->type does not
+   matter): one look at each subscription. */
+mse_event_types_t mse_interest_types(const struct mse_interest *interest,
+				     const struct mse_event_route *route);
 bool mse_interest_wants(const struct mse_interest *interest,
 			const struct mse_event_route *route);
 /* What those who want this event want to know of it. */
