@@ -190,6 +190,7 @@ static bool mailhook_limits_are_new(struct mailhook_user *muser,
 				    const struct mailhook_figures *figures)
 {
 	struct mailhook_told *told = muser->quota.told;
+	bool news = TRUE;
 
 	while (told != NULL && (strcmp(told->root, figures->root) != 0 ||
 				strcmp(told->lane, place->lane) != 0))
@@ -200,13 +201,15 @@ static bool mailhook_limits_are_new(struct mailhook_user *muser,
 		told->lane = p_strdup(place->user->pool, place->lane);
 		told->next = muser->quota.told;
 		muser->quota.told = told;
+		/* A session that was hibernated brings its old ones along. */
+		news = !place->user->session_restored;
 	} else if (told->octets_limit == figures->octets.limit &&
 		   told->messages_limit == figures->messages.limit) {
 		return FALSE;
 	}
 	told->octets_limit = figures->octets.limit;
 	told->messages_limit = figures->messages.limit;
-	return TRUE;
+	return news;
 }
 
 static void mailhook_quota_fact(struct mailhook_user *muser,

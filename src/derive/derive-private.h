@@ -94,6 +94,7 @@ struct mse_derive {
 	bool caught_up;                 /* read to the end since the start */
 	bool at_end;                    /* the last read said END */
 	bool has_missed;                /* facts were read before that */
+	bool reads_again;               /* until the end, for those facts */
 	struct mse_derive_seen seen;    /* only until caught up and appended */
 
 	/* Damage being read; closed by the next record or the end. */

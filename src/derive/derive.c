@@ -262,8 +262,10 @@ static void catch_up(struct mse_derive *derive)
 {
 	struct mse_journal_reader *reader;
 
-	if (derive->caught_up)
+	if (derive->caught_up) {
+		derive->reads_again = false;
 		return;
+	}
 	if (derive->has_missed) {
 		reader = mse_journal_reader_new(derive->journal,
 						&derive->committed);
@@ -273,6 +275,7 @@ static void catch_up(struct mse_derive *derive)
 		derive->reader = reader;
 		derive->position = derive->committed;
 		derive->has_missed = false;
+		derive->reads_again = true;
 		derive->at_end = false;
 		derive->read_round = 0;
 		derive->in_damage = false;
@@ -351,6 +354,11 @@ static void write_gaps(struct mse_derive *derive, struct mse_buf *bytes,
 
 static void appended(struct mse_derive *derive)
 {
+	size_t i;
+
+	/* Without memory for it a Gap may come twice. */
+	for (i = 0; i < derive->gap_count && derive->reads_again; i++)
+		(void)mse_derive_seen_add(&derive->seen, derive->gaps[i].cause);
 	if (derive->boot_pending) {
 		derive->boot_pending = false;
 		derive->changes.boot = true;
@@ -425,12 +433,27 @@ static int commit(struct mse_derive *derive, int64_t mono_ms, bool all,
 	return mse_derive_submit(derive, all, error_r);
 }
 
+/* A commit that is due goes first: with facts coming all the time there may
+   be some to resolve whenever one could go. */
+static bool commit_goes_first(const struct mse_derive *derive, int64_t mono_ms)
+{
+	return derive->caught_up && derive->batch == NULL &&
+	       derive->gap_count == 0 && derive->late_records == 0 &&
+	       derive->event_records == 0 && derive->commit == NULL &&
+	       mono_ms >= derive->commit_at && mse_derive_has_changes(derive);
+}
+
 static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 	       struct mse_error *error_r)
 {
 	int ret;
 
-	ret = read_on(derive, error_r);
+	if (commit_goes_first(derive, mono_ms)) {
+		derive->at_end = false;
+		ret = 1;
+	} else {
+		ret = read_on(derive, error_r);
+	}
 	*more_r = ret > 0;
 	if (ret < 0)
 		return -1;

@@ -455,6 +455,67 @@ static void test_backlog(void **state)
 	close_test(&test);
 }
 
+/* What is read twice after a start is told once. */
+static void test_damage_before_facts(void **state)
+{
+	static const char foreign[] = "\x1e{\"half\":\x1e{}\n";
+	struct journal_test *journal = *state;
+	struct mse_journal_reader *reader;
+	struct mse_read_result result;
+	struct mse_error error;
+	struct quota_test test;
+	unsigned int gaps = 0;
+	enum mse_read read;
+
+	open_test(&test, journal);
+	mse_derive_free(&test.derive);
+	exceed(&test, &full);
+	journal_test_put(journal, "journal", foreign, sizeof(foreign) - 1);
+	fact(&test, &room, "expunge");
+	open_derive(&test);
+	settle(&test);
+	reader = journal_test_reader(journal);
+	while ((read = mse_journal_reader_next(reader, &result, &error)) !=
+	       MSE_READ_END)
+		gaps += read == MSE_READ_RECORD &&
+			result.record.type == MSE_EVENT_GAP;
+	mse_journal_reader_free(&reader);
+	assert_int_equal(gaps, 1);
+	expect(&test, "?W", NULL, 0);
+	close_test(&test);
+}
+
+static int get_cursor(struct mse_ledger *ledger, void *context,
+		      struct mse_error *error_r)
+{
+	return mse_ledger_get_cursor(ledger, MSE_LEDGER_DERIVE, context,
+				     error_r) == 1 ? 0 : -1;
+}
+
+/* Facts without an end do not keep the cursor from being committed. */
+static void test_commits_under_load(void **state)
+{
+	struct mse_ledger_cursor cursor;
+	struct mse_error error;
+	struct quota_test test;
+	uint64_t before;
+	unsigned int i;
+
+	open_test(&test, *state);
+	settle(&test);
+	assert_int_equal(mse_ledger_worker_call(test.worker, get_cursor,
+						&cursor, &error), 0);
+	before = cursor.position.offset;
+	for (i = 0; i < 40; i++) {
+		fact(&test, &room, "login");
+		pass(&test);
+	}
+	assert_int_equal(mse_ledger_worker_call(test.worker, get_cursor,
+						&cursor, &error), 0);
+	assert_true(cursor.position.offset > before + 10 * 300);
+	close_test(&test);
+}
+
 /* Told by no root (a file system, one mailbox's own limit): no latch. */
 static void test_exceed_without_a_root(void **state)
 {
@@ -488,6 +549,8 @@ int main(void)
 		TEST(test_once_whatever_restarts),
 		TEST(test_lost_ledger_repeats_nothing),
 		TEST(test_backlog),
+		TEST(test_damage_before_facts),
+		TEST(test_commits_under_load),
 		TEST(test_exceed_without_a_root),
 	};
 #undef TEST
