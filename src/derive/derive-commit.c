@@ -54,8 +54,8 @@ int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
 	return 0;
 }
 
-int mse_derive_note_late(struct mse_derive *derive, const char *file,
-			 uint64_t handled)
+int mse_derive_note_late(struct mse_derive *derive,
+			 const struct mse_derive_tail *tail)
 {
 	struct mse_derive_changes *changes = &derive->changes;
 	struct mse_derive_late *list;
@@ -66,8 +66,9 @@ int mse_derive_note_late(struct mse_derive *derive, const char *file,
 		return -1;
 	changes->late = list;
 	list += changes->late_count++;
-	snprintf(list->file, sizeof(list->file), "%s", file);
-	list->handled = handled;
+	memcpy(list->file, tail->file, sizeof(list->file));
+	list->handled = tail->handled;
+	list->torn_told = tail->torn_told;
 	return 0;
 }
 
@@ -177,7 +178,7 @@ static int put_lists(struct mse_ledger *ledger,
 		     const struct mse_derive_changes *changes,
 		     struct mse_error *error_r)
 {
-	char name[8 + MSE_UUID_SIZE], value[24];
+	char value[32];
 	size_t i;
 
 	for (i = 0; i < changes->checkpoint_count; i++) {
@@ -193,10 +194,12 @@ static int put_lists(struct mse_ledger *ledger,
 			return -1;
 	}
 	for (i = 0; i < changes->late_count; i++) {
-		snprintf(name, sizeof(name), "late:%s", changes->late[i].file);
-		snprintf(value, sizeof(value), "%" PRIu64,
-			 changes->late[i].handled);
-		if (mse_ledger_put_value(ledger, name, value, error_r) < 0)
+		snprintf(value, sizeof(value), "%" PRIu64 "%s",
+			 changes->late[i].handled,
+			 changes->late[i].torn_told ? " torn" : "");
+		if (mse_ledger_put_derived(ledger, MSE_DERIVE_LATE,
+					   changes->late[i].file, value,
+					   error_r) < 0)
 			return -1;
 	}
 	for (i = 0; i < changes->state_count; i++) {
@@ -205,7 +208,10 @@ static int put_lists(struct mse_ledger *ledger,
 	}
 	for (i = 0; i < changes->forgotten_count; i++) {
 		if (mse_ledger_forget_file(ledger, changes->forgotten[i],
-					   error_r) < 0)
+					   error_r) < 0 ||
+		    mse_ledger_delete_derived(ledger, MSE_DERIVE_LATE,
+					      changes->forgotten[i],
+					      error_r) < 0)
 			return -1;
 	}
 	return 0;

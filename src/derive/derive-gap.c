@@ -209,7 +209,7 @@ static int read_tail(struct mse_derive *derive, struct mse_derive_tail *tail,
 				  error_r) < 0)
 		return -1;
 	if (tail->handled != handled &&
-	    mse_derive_note_late(derive, tail->file, tail->handled) < 0)
+	    mse_derive_note_late(derive, tail) < 0)
 		return mse_error_set(error_r, "out of memory for late records");
 	return 0;
 }
@@ -227,12 +227,17 @@ static int look_for_torn(struct mse_derive *derive,
 	if (file->size <= end)
 		return 0;
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64, tail->file, end);
-	if (mse_derive_seen_has(&derive->seen, cause))
-		return 0;
-	derive->met.torn++;
-	return mse_derive_gap_add(derive, cause, "torn record in the journal",
-				  1, 0, file->newest_ms) < 0 ?
-		mse_error_set(error_r, "out of memory for gaps") : 0;
+	if (!mse_derive_seen_has(&derive->seen, cause)) {
+		derive->met.torn++;
+		if (mse_derive_gap_add(derive, cause,
+				       "torn record in the journal", 1, 0,
+				       file->newest_ms) < 0)
+			return mse_error_set(error_r, "out of memory for "
+					     "gaps");
+	}
+	/* The next start looks again, from a cursor behind that Gap. */
+	return mse_derive_note_late(derive, tail) < 0 ?
+		mse_error_set(error_r, "out of memory for late records") : 0;
 }
 
 static int look_at_tail(struct mse_derive *derive,

@@ -33,6 +33,10 @@ struct mse_derive_gap {
 	int64_t until_ms;
 };
 
+/* By file: octets behind the seal that were appended again, and "torn" if
+   an incomplete record there has been told. */
+#define MSE_DERIVE_LATE "late"
+
 /* What is known of a sealed file's tail. */
 struct mse_derive_tail {
 	char file[MSE_UUID_SIZE];
@@ -56,6 +60,7 @@ struct mse_derive_changes {
 	struct mse_derive_late {
 		char file[MSE_UUID_SIZE];
 		uint64_t handled;
+		bool torn_told;
 	} *late;
 	size_t late_count, late_size;
 	/* Derived state, applied in this order. */
@@ -180,8 +185,8 @@ int mse_derive_note_checkpoint(struct mse_derive *derive,
 			       const struct mse_position *position);
 int mse_derive_note_announced(struct mse_derive *derive, unsigned int slot,
 			      uint64_t lost);
-int mse_derive_note_late(struct mse_derive *derive, const char *file,
-			 uint64_t handled);
+int mse_derive_note_late(struct mse_derive *derive,
+			 const struct mse_derive_tail *tail);
 /* What derive remembers changes with its cursor. kind: a literal; value NULL:
    the key is forgotten, or with key NULL all of the kind. */
 int mse_derive_note_state(struct mse_derive *derive, const char *kind,

@@ -20,7 +20,14 @@ struct seal {
 	char file[MSE_UUID_SIZE];
 	uint64_t length;
 	bool kept;               /* the file is still there */
-	uint64_t late;           /* handled behind it */
+};
+
+/* What was handled behind a seal. */
+struct late {
+	char file[MSE_UUID_SIZE];
+	uint64_t handled;
+	bool torn_told;
+	bool kept;
 };
 
 struct memory {
@@ -29,6 +36,8 @@ struct memory {
 	struct mse_ledger_cursor cursor;
 	struct seal *seals;
 	size_t seal_count, seal_size;
+	struct late *late;
+	size_t late_count, late_size;
 	struct mse_position *checkpoints;
 	size_t checkpoint_count, checkpoint_size;
 	char boot_id[MSE_UUID_SIZE], clean[8], alive[MSE_TIMESTAMP_SIZE];
@@ -65,18 +74,22 @@ static int on_checkpoint(const struct mse_position *position, void *context)
 	return 0;
 }
 
-static int recall_late(struct mse_ledger *ledger, struct seal *seal,
-		       struct mse_error *error_r)
+static int on_late(const char *file, const char *handled, void *context)
 {
-	char name[8 + MSE_UUID_SIZE], value[24];
-	int found;
+	struct memory *memory = context;
+	struct late *late;
 
-	snprintf(name, sizeof(name), "late:%s", seal->file);
-	found = mse_ledger_get_value(ledger, name, value, sizeof(value),
-				     error_r);
-	if (found > 0)
-		seal->late = strtoull(value, NULL, 10);
-	return found < 0 ? -1 : 0;
+	late = mse_derive_grow(memory->late, &memory->late_size,
+			       memory->late_count, sizeof(*late));
+	if (late == NULL)
+		return -1;
+	memory->late = late;
+	late += memory->late_count++;
+	memset(late, 0, sizeof(*late));
+	snprintf(late->file, sizeof(late->file), "%s", file);
+	late->handled = strtoull(handled, NULL, 10);
+	late->torn_told = strstr(handled, " torn") != NULL;
+	return 0;
 }
 
 static int recall(struct mse_ledger *ledger, void *context,
@@ -85,7 +98,6 @@ static int recall(struct mse_ledger *ledger, void *context,
 	struct memory *memory = context;
 	struct mse_derive *derive = memory->derive;
 	unsigned int slot;
-	size_t i;
 
 	memory->found = mse_ledger_get_cursor(ledger, MSE_LEDGER_DERIVE,
 					      &memory->cursor, error_r);
@@ -100,10 +112,10 @@ static int recall(struct mse_ledger *ledger, void *context,
 	memory->seal_count = 0;
 	if (mse_ledger_each_seal(ledger, on_seal, memory, error_r) < 0)
 		return -1;
-	for (i = 0; i < memory->seal_count; i++) {
-		if (recall_late(ledger, &memory->seals[i], error_r) < 0)
-			return -1;
-	}
+	memory->late_count = 0;
+	if (mse_ledger_each_derived(ledger, MSE_DERIVE_LATE, NULL, 0, on_late,
+				    memory, error_r) < 0)
+		return -1;
 	memory->checkpoint_count = 0;
 	if (memory->found > 0 &&
 	    mse_ledger_each_checkpoint(ledger, memory->cursor.position.file,
@@ -134,6 +146,13 @@ static int settle(struct mse_ledger *ledger, void *context,
 					   error_r) < 0)
 			return -1;
 	}
+	for (i = 0; i < memory->late_count; i++) {
+		if (!memory->late[i].kept &&
+		    mse_ledger_delete_derived(ledger, MSE_DERIVE_LATE,
+					      memory->late[i].file,
+					      error_r) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -153,21 +172,27 @@ static bool has_file(struct mse_journal *journal, const char *uuid)
 static int repeat_seals(struct mse_derive *derive, struct memory *memory)
 {
 	struct mse_derive_tail *tail;
+	struct late *late;
 	struct seal *seal;
 	size_t i;
 
 	for (i = 0; i < memory->seal_count; i++) {
 		seal = &memory->seals[i];
 		seal->kept = has_file(derive->journal, seal->file);
-		if (!seal->kept)
+		if (seal->kept)
+			mse_journal_seal(derive->journal, seal->file,
+					 seal->length);
+	}
+	for (i = 0; i < memory->late_count; i++) {
+		late = &memory->late[i];
+		late->kept = has_file(derive->journal, late->file);
+		if (!late->kept)
 			continue;
-		mse_journal_seal(derive->journal, seal->file, seal->length);
-		if (seal->late == 0)
-			continue;
-		tail = mse_derive_tail_of(derive, seal->file);
+		tail = mse_derive_tail_of(derive, late->file);
 		if (tail == NULL)
 			return -1;
-		tail->handled = seal->late;
+		tail->handled = late->handled;
+		tail->torn_told = late->torn_told;
 	}
 	return 0;
 }
@@ -292,6 +317,7 @@ int mse_derive_load(struct mse_derive *derive, struct mse_error *error_r)
 	ret = mse_ledger_worker_call(derive->ledger, settle, &memory, error_r);
 out:
 	free(memory.seals);
+	free(memory.late);
 	free(memory.checkpoints);
 	return ret;
 }

@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "derive/derive.h"
 #include "journal/presence.h"
@@ -212,6 +214,188 @@ static void test_rotation_and_late(void **state)
 	close_test(&test);
 }
 
+static int count_one(const char *key, const char *value, void *context)
+{
+	unsigned int *count = context;
+
+	(*count)++;
+	return 0;
+}
+
+static int count_late_job(struct mse_ledger *ledger, void *context,
+			  struct mse_error *error_r)
+{
+	return mse_ledger_each_derived(ledger, "late", NULL, 0, count_one,
+				       context, error_r);
+}
+
+/* Files of which the ledger knows what came behind the seal. */
+static unsigned int remembered(struct derive_test *test)
+{
+	unsigned int count = 0;
+	struct mse_error error;
+
+	assert_int_equal(mse_ledger_worker_call(test->worker, count_late_job,
+						&count, &error), 0);
+	return count;
+}
+
+static void rotate_and_seal(struct derive_test *test)
+{
+	bool rotated;
+
+	assert_int_equal(mse_journal_rotate(test->journal->journal, true,
+					    &rotated, NULL), 0);
+	assert_true(rotated);
+	settle(test);
+}
+
+static void put_late(struct derive_test *test, unsigned int n)
+{
+	struct mse_buf late;
+
+	mse_buf_init(&late, 4096);
+	journal_test_record(&late, n, 0);
+	journal_test_put(test->journal, "journal.1", late.data, late.len);
+	mse_buf_clear(&late);
+}
+
+static void release_oldest(struct derive_test *test)
+{
+	static const struct timespec times[2];
+	struct mse_error error = { "" };
+	unsigned int count;
+
+	/* As old as can be. */
+	assert_int_equal(utimensat(AT_FDCWD, journal_test_path(
+		test->journal, "journal.1"), times, 0), 0);
+	if (mse_journal_release(test->journal->journal,
+				mse_derive_file(test->derive), NULL, NULL,
+				&error) < 0)
+		fail_msg("%s", error.text);
+	(void)mse_journal_files(test->journal->journal, &count);
+	assert_int_equal(count, 1);
+}
+
+/* A released file's tail is read a last time, then nothing of it stays. */
+static void test_released(void **state)
+{
+	struct derive_test test;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	rotate_and_seal(&test);
+	put_late(&test, 9);
+	settle(&test);
+	assert_int_equal(remembered(&test), 1);
+	/* Behind the last look, before the name went. */
+	put_late(&test, 10);
+	release_oldest(&test);
+	settle(&test);
+	assert_int_equal(count_type(&test, "\"late\":true}", NULL, 0), 2);
+	assert_int_equal(remembered(&test), 0);
+	close_test(&test);
+}
+
+/* The daemon died before derive had noticed the release. */
+static void test_released_and_restarted(void **state)
+{
+	struct derive_test test;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	rotate_and_seal(&test);
+	put_late(&test, 9);
+	settle(&test);
+	release_oldest(&test);
+	assert_int_equal(remembered(&test), 1);
+	stop(&test);
+	open_derive(&test);
+	assert_int_equal(remembered(&test), 0);
+	settle(&test);
+	assert_int_equal(count_type(&test, "\"late\":true}", NULL, 0), 1);
+	close_test(&test);
+}
+
+/* What stays incomplete behind a seal has lost its writer. */
+static void test_torn_behind_the_seal(void **state)
+{
+	static const char torn[] = "\x1e{\"id\":\"0199";
+	struct derive_test test;
+	unsigned int i;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	rotate_and_seal(&test);
+	journal_test_put(test.journal, "journal.1", torn, sizeof(torn) - 1);
+	settle(&test);
+	/* Its writer may only be slow. */
+	assert_int_equal(count_type(&test, "damage:", NULL, 0), 0);
+	for (i = 0; i < 6; i++)
+		settle(&test);
+	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	assert_int_equal(count_type(&test, "torn record in the journal", NULL,
+				    0), 1);
+	stop(&test);
+	open_derive(&test);
+	for (i = 0; i < 6; i++)
+		settle(&test);
+	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	close_test(&test);
+}
+
+/* Runs once and expects a sentence. */
+static void expect_sentence(struct derive_test *test, const char *part)
+{
+	struct mse_error error = { "" };
+
+	assert_true(mse_derive_run(test->derive, &error) == INT64_MAX - 1);
+	if (strstr(error.text, part) == NULL)
+		fail_msg("\"%s\" without \"%s\"", error.text, part);
+	mse_ledger_worker_dispatch(test->worker);
+}
+
+/* An append that fails is said, waits longer each time, and is made up for;
+   no cursor passes what is in line meanwhile. */
+static void test_failed_append(void **state)
+{
+	struct derive_test test;
+	struct mse_error error = { "" };
+	int64_t wait = 0, before, next;
+	unsigned int i;
+
+	open_test(&test, *state);
+	settle(&test);
+	lose(&test, 3);
+	/* No octet more is allowed. */
+	test.journal->limits.journal_limit = 1;
+	mse_journal_set_limits(test.journal->journal, &test.journal->limits);
+	assert_int_equal(mse_journal_allow(test.journal->journal, 1, &error),
+			 0);
+	mse_clock_fake_advance(&test.journal->clock, 2000);
+	for (i = 0; i < 4; i++) {
+		expect_sentence(&test, "could not be appended");
+		before = test.journal->clock.mono;
+		next = mse_derive_run(test.derive, &error);
+		assert_true(next - before > wait);
+		wait = next - before;
+		assert_false(mse_derive_is_idle(test.derive));
+		mse_clock_fake_advance(&test.journal->clock, wait);
+	}
+	assert_int_equal(count_type(&test, "presence:", NULL, 0), 0);
+	test.journal->limits.journal_limit = 1024 * 1024 * 1024;
+	mse_journal_set_limits(test.journal->journal, &test.journal->limits);
+	assert_int_equal(mse_journal_allow(test.journal->journal, 1, &error),
+			 0);
+	mse_clock_fake_advance(&test.journal->clock, 60000);
+	settle(&test);
+	assert_int_equal(count_type(&test, "presence:7:3", NULL, 0), 1);
+	close_test(&test);
+}
+
 static int spoil_cursor(struct mse_ledger *ledger, void *context,
 			struct mse_error *error_r)
 {
@@ -284,6 +468,10 @@ int main(void)
 		TEST(test_crash_before_commit),
 		TEST(test_damage),
 		TEST(test_rotation_and_late),
+		TEST(test_released),
+		TEST(test_released_and_restarted),
+		TEST(test_torn_behind_the_seal),
+		TEST(test_failed_append),
 		TEST(test_mismatch),
 		TEST(test_boot),
 	};
