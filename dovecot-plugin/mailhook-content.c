@@ -134,14 +134,12 @@ static int mailhook_content_get(struct mailhook_transaction *mt,
 }
 
 void mailhook_content_take(struct mailhook_transaction *mt,
-			   struct mailhook_content *content,
-			   struct mail *mail)
+			   const struct mailhook_save *save,
+			   struct mail *mail,
+			   struct mailhook_content *content)
 {
-	uoff_t size;
-
-	if (mail_get_virtual_size(mail, &size) < 0)
-		content->suppressed = MSE_SUPPRESSED_UNREADABLE;
-	else if (mailhook_content_get(mt, content, mail, size) < 0)
+	if (!save->size_known ||
+	    mailhook_content_get(mt, content, mail, save->size) < 0)
 		content->suppressed = MSE_SUPPRESSED_UNREADABLE;
 }
 

@@ -59,21 +59,17 @@ void mailhook_parameters_deinit(struct mailhook_transaction *mt)
 	mse_buf_clear(&mt->content);
 }
 
-/* All at once: what is not known is then looked for in one go. */
-static void mailhook_ask(const struct mailhook_transaction *mt,
-			 struct mail *mail)
+/* All at once, or each would be a parse of its own. */
+static void mailhook_ask_headers(const struct mailhook_transaction *mt,
+				 struct mail *mail)
 {
-	enum mail_fetch_field fields = 0;
-	struct mailbox_header_lookup_ctx *headers = NULL;
+	struct mailbox_header_lookup_ctx *headers;
 
-	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE))
-		fields |= MAIL_FETCH_IMAP_BODYSTRUCTURE;
-	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
-		headers = mailhook_headers_lookup(mail->box);
-	if (fields != 0 || headers != NULL)
-		mail_add_temp_wanted_fields(mail, fields, headers);
-	if (headers != NULL)
-		mailbox_header_lookup_unref(&headers);
+	if (!mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
+		return;
+	headers = mailhook_headers_lookup(mail->box);
+	mail_add_temp_wanted_fields(mail, 0, headers);
+	mailbox_header_lookup_unref(&headers);
 }
 
 void mailhook_parameters_ask(struct mail_save_context *ctx)
@@ -81,8 +77,13 @@ void mailhook_parameters_ask(struct mail_save_context *ctx)
 	struct mailhook_transaction *mt =
 		mailhook_transaction_get(ctx->transaction);
 
-	if (mt != NULL && ctx->dest_mail != NULL)
-		mailhook_ask(mt, ctx->dest_mail);
+	if (mt == NULL || ctx->dest_mail == NULL)
+		return;
+	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE))
+		mail_add_temp_wanted_fields(ctx->dest_mail,
+					    MAIL_FETCH_IMAP_BODYSTRUCTURE,
+					    NULL);
+	mailhook_ask_headers(mt, ctx->dest_mail);
 }
 
 /* Strings are kept by where they begin, because their buffer moves. 0: none,
@@ -191,7 +192,8 @@ static size_t mailhook_take_header(struct mailhook_transaction *mt,
 	return mailhook_keep_text(mt, str_c(text), str_len(text));
 }
 
-static void mailhook_take(struct mailhook_transaction *mt, struct mail *mail,
+static void mailhook_take(struct mailhook_transaction *mt,
+			  const struct mailhook_save *save, struct mail *mail,
 			  struct mailhook_optionals *taken)
 {
 	unsigned int i;
@@ -206,7 +208,7 @@ static void mailhook_take(struct mailhook_transaction *mt, struct mail *mail,
 		} T_END;
 	}
 	if (mailhook_wants(mt, MSE_OPTIONAL_MESSAGE_CONTENT))
-		mailhook_content_take(mt, &taken->content, mail);
+		mailhook_content_take(mt, save, mail, &taken->content);
 }
 
 /* A message being saved to an mbox cannot be read: that would seek in the
@@ -219,6 +221,7 @@ static bool mailhook_may_read(const struct mail *mail)
 
 struct mailhook_optionals *
 mailhook_parameters_take(struct mailhook_transaction *mt,
+			 const struct mailhook_save *save,
 			 const struct mail_save_context *ctx,
 			 struct mail *dest, struct mail *src)
 {
@@ -237,8 +240,8 @@ mailhook_parameters_take(struct mailhook_transaction *mt,
 	mail_storage_last_error_push(mail->box->storage);
 	/* The other one was asked before it was saved. */
 	if (mail != dest)
-		mailhook_ask(mt, mail);
-	mailhook_take(mt, mail, taken);
+		mailhook_ask_headers(mt, mail);
+	mailhook_take(mt, save, mail, taken);
 	mail_storage_last_error_pop(mail->box->storage);
 	mail->lookup_abort = abort;
 	return taken;

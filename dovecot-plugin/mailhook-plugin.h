@@ -324,9 +324,11 @@ void mailhook_parameters_init(struct mailhook_transaction *mt,
 /* Before the message is saved: Dovecot is to look out for what is wanted
    while it parses it. */
 void mailhook_parameters_ask(struct mail_save_context *ctx);
-/* When it is saved. src: NULL unless copied. NULL if nothing is wanted. */
+/* When it is saved, and save knows its size. src: NULL unless copied. NULL if
+   nothing is wanted. */
 struct mailhook_optionals *
 mailhook_parameters_take(struct mailhook_transaction *mt,
+			 const struct mailhook_save *save,
 			 const struct mail_save_context *ctx,
 			 struct mail *dest, struct mail *src);
 /* After the commit. view: as it then is, NULL if unknown. Borrowed from mt
@@ -341,8 +343,9 @@ void mailhook_parameters_deinit(struct mailhook_transaction *mt);
 /* mailhook-content.c */
 
 void mailhook_content_take(struct mailhook_transaction *mt,
-			   struct mailhook_content *content,
-			   struct mail *mail);
+			   const struct mailhook_save *save,
+			   struct mail *mail,
+			   struct mailhook_content *content);
 void mailhook_content_give(const struct mailhook_transaction *mt,
 			   const struct mailhook_content *content,
 			   struct mse_optionals *optionals);

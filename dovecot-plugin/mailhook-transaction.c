@@ -261,7 +261,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	   a save, and nobody's business. */
 	if (src != NULL && !ctx->saving)
 		save.source_uri = mailhook_source_uri(mt->pool, src);
-	save.optionals = mailhook_parameters_take(mt, ctx, mail, src);
+	save.optionals = mailhook_parameters_take(mt, &save, ctx, mail, src);
 	mail_storage_last_error_pop(box->storage);
 	array_idx_set(&mt->saves, idx, &save);
 	/* UIDs by the commit, not by some later sync. */
