@@ -99,8 +99,10 @@ static void mailhook_session_write(struct mail_user *user,
 	mse_event_set_string(&event, MSE_PARAM_URI,
 			     mailhook_place_url(&place, 0));
 	mse_event_set_string(&event, MSE_PARAM_MECHANISM, user->auth_mech);
-	mse_event_set_bool(&event, MSE_PARAM_TLS,
-			   mailhook_conn_has_tls(&user->conn));
+	/* Hibernation forgets whether there was TLS. */
+	if (!user->session_restored || mailhook_conn_has_tls(&user->conn))
+		mse_event_set_bool(&event, MSE_PARAM_TLS,
+				   mailhook_conn_has_tls(&user->conn));
 	if (session->promised) {
 		event.instance = session->instance;
 		event.slot = session->slot;

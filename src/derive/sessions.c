@@ -55,17 +55,19 @@ struct mse_sessions {
 	struct session_job *job;     /* out, or NULL */
 	struct mse_session_page page; /* while no job has it */
 	uint64_t round;              /* at which the suspects were found */
-	int64_t started_at;          /* mono: of this look through all */
+	int64_t took_ms;             /* this look through all, so far */
 	bool any;                    /* it has met a session */
 };
 
 struct session_job {
 	struct mse_ledger_job job;   /* first: the worker's view */
 	struct mse_derive *derive;   /* NULL: it is gone */
+	const struct mse_clock *clock;
 	struct mse_sockets sockets;
 	struct mse_session_page page;
 	bool confirms;
 	uint64_t committed;          /* all records up to this round are in */
+	int64_t took_ms;
 };
 
 int mse_sessions_new(struct mse_derive *derive)
@@ -321,11 +323,9 @@ static struct kind *current_kind(struct mse_sessions *sessions)
 	return sessions->page.asleep ? &sessions->asleep : &sessions->at;
 }
 
-static int64_t pause_after(const struct mse_sessions *sessions,
-			   int64_t mono_ms)
+static int64_t pause_after(const struct mse_sessions *sessions)
 {
-	int64_t took = mono_ms - sessions->started_at;
-	int64_t pause = took * (sessions->page.asleep ? LOOK_ASLEEP_SHARE :
+	int64_t pause = sessions->took_ms * (sessions->page.asleep ? LOOK_ASLEEP_SHARE :
 				LOOK_AT_SHARE);
 	int64_t least = sessions->page.asleep ? LOOK_ASLEEP_EVERY_MS :
 		LOOK_AT_EVERY_MS;
@@ -344,7 +344,7 @@ static void finish(struct mse_sessions *sessions, int64_t look_at)
 static void go_on(struct mse_sessions *sessions, int64_t mono_ms)
 {
 	if (sessions->page.end) {
-		finish(sessions, mono_ms + pause_after(sessions, mono_ms));
+		finish(sessions, mono_ms + pause_after(sessions));
 		return;
 	}
 	mse_session_suspects_clear(&sessions->page.suspects);
@@ -358,11 +358,15 @@ static int run_job(struct mse_ledger *ledger, struct mse_ledger_job *_job,
 		   struct mse_error *error_r)
 {
 	struct session_job *job = (struct session_job *)_job;
+	int64_t started_at = mse_clock_mono(job->clock);
+	int ret;
 
 	job->page.sockets = &job->sockets;
-	return job->confirms ?
+	ret = job->confirms ?
 		mse_session_page_confirm(ledger, &job->page, error_r) :
 		mse_session_page_look(ledger, &job->page, error_r);
+	job->took_ms = mse_clock_mono(job->clock) - started_at;
+	return ret;
 }
 
 static void looked(struct mse_derive *derive, uint64_t committed,
@@ -425,6 +429,7 @@ static void job_done(struct mse_ledger_job *_job, const struct mse_error *error)
 	sessions = derive->sessions;
 	mono_ms = mse_clock_mono(derive->clock);
 	sessions->job = NULL;
+	sessions->took_ms += job->took_ms;
 	sessions->page = job->page;
 	sessions->sockets = job->sockets;
 	sessions->page.sockets = NULL;
@@ -454,6 +459,7 @@ static int submit(struct mse_derive *derive, bool confirms)
 	job->job.run = run_job;
 	job->job.done = job_done;
 	job->derive = derive;
+	job->clock = derive->clock;
 	job->confirms = confirms;
 	job->committed = derive->committed_round;
 	/* Moved there and back: the loop's thread has none of it meanwhile. */
@@ -484,7 +490,7 @@ static bool begin(struct mse_sessions *sessions, int64_t mono_ms)
 	clear_page(&sessions->page);
 	sessions->page.asleep = !at;
 	sessions->phase = PHASE_LOOK;
-	sessions->started_at = mono_ms;
+	sessions->took_ms = 0;
 	sessions->any = false;
 	return true;
 }

@@ -88,6 +88,7 @@ class Dialect:
 
     series = None
     unlimited = None
+    clients_served = None
 
     def __init__(self, version):
         self.version = version
@@ -138,6 +139,13 @@ class Dialect:
         return block("namespace inbox", block(
             f"mailbox {mailbox}", {"autoexpunge_max_mails": max_mails}))
 
+    def reuse(self, service, count):
+        """One process of the service serves so many clients, one after the
+        other."""
+        return block(f"service {service}", {"process_limit": 1,
+                                            "client_limit": 1,
+                                            self.clients_served: count})
+
     # -- users
 
     @staticmethod
@@ -179,6 +187,7 @@ class Dialect:
 class Dialect23(Dialect):
     series = "2.3"
     unlimited = "0"
+    clients_served = "service_count"
 
     def path(self, text):
         return text.format(user="%u", home="%h", owner="%%u",
@@ -298,6 +307,7 @@ class Dialect23(Dialect):
 class Dialect24(Dialect):
     series = "2.4"
     unlimited = "unlimited"
+    clients_served = "restart_request_count"
 
     def path(self, text):
         return text.format(user="%{user}", home="%{home}",
