@@ -124,13 +124,18 @@ static const char *result_words(enum mse_result result)
 		[MSE_RESULT_DNS] = "host name not found",
 		[MSE_RESULT_REFUSED] = "connection refused",
 		[MSE_RESULT_CONNECT_TIMEOUT] = "no connection in time",
+		[MSE_RESULT_PROXY] = "stopped by the proxy",
+		[MSE_RESULT_DENIED] = "address not allowed",
 		[MSE_RESULT_TLS] = "TLS failed",
 		[MSE_RESULT_TIMEOUT] = "no answer in time",
+		[MSE_RESULT_RESET] = "connection reset",
 		[MSE_RESULT_BROKEN] = "connection broken",
 		[MSE_RESULT_LOCAL] = "not sent (own error)"
 	};
 
-	return words[result];
+	/* One that is new has a name before it has words. */
+	return words[result] != NULL ? words[result] :
+		mse_result_name(result);
 }
 
 static void append_last(struct mse_buf *page,

@@ -221,6 +221,27 @@ static void test_verdicts(void **state)
 	mse_buf_clear(&page);
 }
 
+/* Each can be the last one, and each has words. */
+static void test_every_result(void **state)
+{
+	struct example example;
+	struct mse_buf page;
+	unsigned int i;
+
+	mse_buf_init(&page, MIB);
+	for (i = 0; i < MSE_RESULT_COUNT; i++) {
+		make(&example);
+		example.endpoints[0].status.counters.results[i] = 1;
+		example.endpoints[0].status.counters.last = i;
+		example.endpoints[0].status.counters.last_status = 0;
+		mse_buf_reset(&page);
+		mse_page_write(&page, &example.figures);
+		assert_false(mse_buf_failed(&page));
+		expect(&page, "(null)", false);
+	}
+	mse_buf_clear(&page);
+}
+
 /* Names are checked by the configuration; the page trusts nobody. */
 static void test_page_escapes(void **state)
 {
@@ -449,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_page),
 		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_every_result),
 		cmocka_unit_test(test_page_escapes),
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_charts),
