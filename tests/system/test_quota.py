@@ -7,6 +7,7 @@ import re
 import signal
 import smtplib
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,6 @@ class Quota(Mail):
     def __init__(self, dovecot, receiver, path, user=None):
         super().__init__(dovecot, receiver, path,
                          user or f"quota{next(_user)}@example.org")
-        self.derived = 0
 
     def figures(self, imap=None, root="User quota"):
         """The parameters that an event must have, by IMAP's answer."""
@@ -92,10 +92,10 @@ class Quota(Mail):
         return kind, self.data(mailbox, client=client, uri=url,
                                mailboxID=url, **fields)
 
-    def settle(self):
+    def settle(self, other=None):
         """Until all that follows from what has happened has come. Facts are
         judged in order: another user's are behind this one's."""
-        other = Quota(self.dovecot, self.receiver, self.path)
+        other = Quota(self.dovecot, self.receiver, self.path, other)
         with other.imap() as imap:
             imap.ok("CREATE Box")
             imap.append("Box", BIG)
@@ -108,9 +108,9 @@ class Quota(Mail):
             lambda: any(r.type == "QuotaWithin" for r in other.requests()),
             what="another user's QuotaWithin")
 
-    def kinds(self):
+    def kinds(self, other=None):
         """The types that came; nothing more is under way."""
-        self.settle()
+        self.settle(other)
         return [r.type for r in self.take()]
 
 
@@ -525,9 +525,10 @@ def test_two_roots(receiver):
 
 @pytest.fixture
 def changing(receiver):
-    """A server whose users' limits change: set(mail, storage=...)."""
+    """A server whose users' limits change: limits(name, storage=...)."""
     # 2.4 prefers what the root itself says to what userdb says of all.
-    dovecot, path = serve(receiver, users=[], quota=[QuotaRoot(grace="0")])
+    dovecot, path = serve(receiver, users=[], quota=[QuotaRoot(grace="0")],
+                          hibernate="1s")
     users = {}
 
     def limits(name, **given):
@@ -595,6 +596,41 @@ def test_limits_that_change_between_sessions(changing, receiver):
         mail.wait(5)
     assert [r.type for r in mail.take()] == ["MessageAppend"] * 4 + [
         "QuotaChange"]
+
+
+def wait_for_processes(dovecot, service, count):
+    end = time.monotonic() + 60
+    while f"process_count: {count}\n" not in dovecot.doveadm(
+            "service", "status", service).stdout:
+        assert time.monotonic() < end, service
+        time.sleep(0.1)
+
+
+def test_hibernated_session_knows_no_better(changing, receiver):
+    dovecot, path, limits = changing
+    limits("three", storage="100K")
+    mail = Quota(dovecot, receiver, path, "three")
+    with mail.imap() as imap:
+        fill(imap)
+        imap.ok("SELECT INBOX")
+        imap.raw.send(b"x IDLE\r\n")
+        while b"idling" not in imap.raw.readline():
+            pass
+        wait_for_processes(dovecot, "imap-hibernate", 1)
+        wait_for_processes(dovecot, "imap", 0)
+        limits("three", storage="300K")
+        mail.deliver(SMALL)
+        mail.wait(4)
+        assert [r.type for r in mail.take()] == ["MessageAppend"] * 2 + [
+            "MessageNew", "QuotaChange"]
+        imap.raw.send(b"DONE\r\n")
+        while not imap.raw.readline().startswith(b"x OK"):
+            pass
+        imap.ok("STORE 1 +FLAGS.SILENT \\Deleted")
+        imap.ok("EXPUNGE")
+        assert mail.figures(imap)["diskQuota"] == 100
+    limits("four", storage="100K")
+    assert mail.kinds("four") == ["MessageTrash", "MessageExpunge"]
 
 
 def test_without_sieve_a_delivery_is_a_delivery(changing, receiver):
