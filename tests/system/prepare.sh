@@ -1,5 +1,5 @@
 # Sourced by tests/run-all and tests/demo: installs what a fresh Debian 12
-# lacks and builds mailhook into $build, installed below $build/root so that
+# or 13 lacks and builds mailhook into $build, installed below $build/root so that
 # nothing outside the build directory changes.
 #
 # The caller sets $source (absolute) and may set $build.
