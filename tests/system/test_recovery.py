@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -505,3 +506,112 @@ def test_a_reload_that_waits_when_the_daemon_stops_is_told(
     assert answers[0].returncode == 1
     assert "is stopping" in answers[0].stderr
     dovecot.daemon_process.wait(30)
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(dovecot): its state directory on a disk of 48 MiB."""
+    mounted = []
+
+    def mount(dovecot):
+        owner = dovecot.state.stat()
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size=48M,mode=2711,"
+             f"uid={owner.st_uid},gid={owner.st_gid}", "tmpfs",
+             dovecot.state], check=True)
+        mounted.append(dovecot)
+
+    yield mount
+    for one in mounted:
+        one.stop()
+        subprocess.run(["umount", "-l", one.state], check=True)
+
+
+def fill_disk(dovecot):
+    filler = dovecot.state / "filler"
+    with open(filler, "wb", 0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+        except OSError:
+            pass
+        try:
+            while True:
+                file.write(b"\0" * 512)
+        except OSError:
+            pass
+    return filler
+
+
+def test_a_full_disk_loses_and_renumbers_nothing(private, receiver,
+                                                 small_disk):
+    """The ledger cannot commit: mail and delivery go on, the daemon says so,
+    and once there is room everything has come once more in good order, under
+    the number and id it had."""
+    dovecot, _, path = private(start=False, endpoint=QUICK)
+    small_disk(dovecot)
+    dovecot.start_daemon()
+    dovecot.start()
+    deliver(dovecot, 3)
+    all_came(receiver, path, 3)
+    # The journal has room that was set aside for it; the ledger has none.
+    filler = fill_disk(dovecot)
+    broken = [True]
+    receiver.script(path, choose=lambda r: Answer(500) if broken[0] and
+                    r.owner == encode_user(USERS[0]) else None)
+    count = 3
+    for _ in range(60):
+        deliver(dovecot, 1)
+        count += 1
+        if "full" in dovecot.log():
+            break
+        time.sleep(0.1)
+    assert "full" in dovecot.log()
+    assert dovecot.daemon_process.poll() is None
+    with dovecot.imap(USERS[0]) as imap:
+        assert imap.status("INBOX")["messages"] == count
+    filler.unlink()
+    broken[0] = False
+    deliver(dovecot, 2)
+    count += 2
+    all_came(receiver, path, count)
+    requests = receiver.on(path)
+    assert not [r for r in requests if is_gap(r)]
+    events = same_forever(requests)
+    assert len(events) == count * len(USERS)
+    assert {r.sequence for r in requests} == set(range(1, len(events) + 1))
+    assert set(in_order(receiver.answered(path)).values()) == {count}
+    floors_are_true(requests)
+    # All of it is durable again: a successor sends nothing twice.
+    wait_for(lambda: dovecot.ask("status")["ledger_queued"] == 0,
+             "the ledger's commits")
+    dovecot.stop_daemon()
+    seen = len(receiver.on(path))
+    dovecot.start_daemon()
+    deliver(dovecot, 1)
+    all_came(receiver, path, count + 1)
+    assert len(receiver.on(path)) == seen + len(USERS)
+    same_forever(receiver.on(path))
+
+
+def test_killed_on_a_full_disk(private, receiver, small_disk):
+    """What could not be committed is sent again, with the numbers it had."""
+    dovecot, _, path = private(start=False, endpoint=QUICK)
+    small_disk(dovecot)
+    dovecot.start_daemon()
+    dovecot.start()
+    deliver(dovecot, 3)
+    all_came(receiver, path, 3)
+    filler = fill_disk(dovecot)
+    deliver(dovecot, 10)
+    all_came(receiver, path, 13)
+    dovecot.stop_daemon(signal.SIGKILL)
+    filler.unlink()
+    dovecot.start_daemon()
+    deliver(dovecot, 1)
+    all_came(receiver, path, 14)
+    requests = receiver.on(path)
+    assert not [r for r in requests if is_gap(r)]
+    events = same_forever(requests)
+    assert {r.sequence for r in requests} == set(range(1, len(events) + 1))
+    floors_are_true(requests)
