@@ -72,6 +72,7 @@ class Dovecot:
     mail_driver     where mail is kept: sdbox, mdbox or maildir
     mail_plugins    more of them: {"imap": ("imap_quota",)}, "" for all
     users           a list of dialect.User; None: everybody with PASSWORD
+    separator       of the inbox's namespace
     master_users    a password: USER*MASTER acts as USER
     namespaces      a list of dialect.Namespace beside the inbox
     quota           a list of dialect.QuotaRoot
@@ -90,6 +91,7 @@ class Dovecot:
 
     def __init__(self, plugin=True, daemon="service", config="", extra="",
                  protocols=("imap", "pop3", "lmtp"), mail_driver="sdbox",
+                 separator="/",
                  mail_plugins=None, users=None, master_users=None,
                  namespaces=(), quota=(), acl=False, metadata=False,
                  sieve=None, imapsieve=None, hibernate=None, relay_port=25,
@@ -132,7 +134,8 @@ class Dovecot:
         self.conf.write_text("".join((
             self._base(protocols, mail_driver),
             self._users(users, master_users),
-            DIALECT.namespaces([Namespace("inbox", inbox=True),
+            DIALECT.namespaces([Namespace("inbox", inbox=True,
+                                          separator=separator),
                                 *namespaces], f"{self.top}/mail"),
             DIALECT.services(self.ports),
             self._mailhook() if plugin else "",

@@ -143,7 +143,8 @@ class Mail:
         came = self.take()
         assert [r.type for r in came] == [kind for kind, _ in events]
         for request, (kind, data) in zip(came, events):
-            assert {kind: settled(request)} == {kind: data}
+            came_data = settled(request)
+            assert came_data == data, kind
         return came
 
 
