@@ -477,10 +477,11 @@ static const char *mailhook_keep(struct mailhook_transaction *mt,
 static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
 					struct mail *mail)
 {
-	const char *reason = mailhook_reason(mail->box);
+	const char *reason;
 
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
+	reason = mailhook_reason(mail->box);
 	return strstr(reason, "imap:cmd_fetch") != NULL ||
 		strstr(reason, "imap:fetch") != NULL ? "fetch" : "store";
 }
@@ -494,8 +495,9 @@ mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail,
 	struct mailhook_flag_change change;
 	const struct mailhook_flag_change *last = NULL;
 
-	if (mt->flags_cause == NULL)
+	if (mt->flags_cause == NULL) T_BEGIN {
 		mt->flags_cause = mailhook_flags_cause(mt, mail);
+	} T_END;
 	*idx_r = array_count(&mt->changes);
 	if (*idx_r > 0)
 		last = array_back(&mt->changes);

@@ -4,6 +4,8 @@
  */
 #include "event/json-string.h"
 
+#include <stdbool.h>
+
 #include "base/utf8.h"
 
 static void append_escaped(struct mse_buf *buf, unsigned char c)
@@ -22,25 +24,28 @@ static void append_escaped(struct mse_buf *buf, unsigned char c)
 	}
 }
 
+/* What stands for itself, but for the octets of longer characters. */
+static const bool is_plain[256] = {
+	[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true
+};
+
 void mse_json_append_string(struct mse_buf *buf, const char *data, size_t len)
 {
 	const unsigned char *bytes = (const unsigned char *)data;
 	size_t start = 0, pos = 0, n, bad;
 
 	mse_buf_append_char(buf, '"');
-	while (pos < len) {
-		if (bytes[pos] >= 0x80) {
-			n = mse_utf8_char(data + pos, len - pos, &bad);
-			if (n > 0) {
-				pos += n;
-				continue;
-			}
-		} else if (bytes[pos] >= 0x20 && bytes[pos] != '"' &&
-			   bytes[pos] != '\\' && bytes[pos] != 0x7f) {
+	for (;;) {
+		while (pos < len && is_plain[bytes[pos]])
 			pos++;
+		if (pos == len)
+			break;
+		bad = 1;
+		n = bytes[pos] < 0x80 ? 0 :
+			mse_utf8_char(data + pos, len - pos, &bad);
+		if (n > 0) {
+			pos += n;
 			continue;
-		} else {
-			bad = 1;
 		}
 		mse_buf_append(buf, data + start, pos - start);
 		if (bytes[pos] >= 0x80)
