@@ -88,6 +88,7 @@ void mailhook_plugin_init(struct module *module)
 	/* doveadm and lda have no preinit as root; harmless if there was. */
 	(void)mailhook_appender(NULL);
 	mail_storage_hooks_add(module, &mailhook_hooks);
+	mailhook_commit_init();
 	mailhook_imap_init();
 	mailhook_pop3_init();
 	mailhook_submission_init();
@@ -101,6 +102,7 @@ void mailhook_plugin_deinit(void)
 	mailhook_submission_deinit();
 	mailhook_pop3_deinit();
 	mailhook_imap_deinit();
+	mailhook_commit_deinit();
 	mail_storage_hooks_remove(&mailhook_hooks);
 	while ((dir = mailhook_dirs) != NULL) {
 		DLLIST_REMOVE(&mailhook_dirs, dir);

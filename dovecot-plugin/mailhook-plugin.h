@@ -181,6 +181,8 @@ bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail);
 void mailhook_transaction_free(struct mailhook_transaction **mt);
+/* The id that its events and those of a MOVE's other half share. */
+void mailhook_transaction_make_id(struct mailhook_transaction *mt);
 
 /* Why a message is saved: a literal. */
 const char *mailhook_save_cause(const struct mail_save_context *ctx);
@@ -198,6 +200,11 @@ void mailhook_transaction_keywords(struct mailhook_transaction *mt,
 /* mailhook-mail.c */
 
 void mailhook_mail_allocated(struct mail *mail);
+
+/* mailhook-commit.c: reports what the storage commits. */
+
+void mailhook_commit_init(void);
+void mailhook_commit_deinit(void);
 
 /* mailhook-acl.c */
 
@@ -293,6 +300,7 @@ struct mailhook_transaction {
 	bool flag_events_full;
 	bool expunges_expire;
 	const char *left_by; /* "move" or "replace", if expunged by one */
+	bool committed; /* by the storage, whatever came after */
 	bool has_id;
 	char id[MSE_UUID_SIZE];
 	const char *expunge_cause, *flags_cause;

@@ -1,9 +1,10 @@
 /*
  * What one transaction does, noted while it runs and reported when it has
  * committed; a rollback forgets it. Invariants: what is wanted is decided at
- * the first operation, once; if that is nothing, no more is looked at. A save is known by its place among the transaction's appends, never
- * by counting calls: a copy that failed on quota may be committed all the
- * same, and a cancelled save's place is used again.
+ * the first operation, once; if that is nothing, no more is looked at. A save
+ * is known by its place among the transaction's appends, never by counting
+ * calls: a copy that failed on quota may be committed all the same, and a
+ * cancelled save's place is used again.
  */
 
 #include "lib.h"
@@ -156,7 +157,7 @@ void mailhook_transaction_free(struct mailhook_transaction **_mt)
 	pool_unref(&pool);
 }
 
-static void mailhook_transaction_make_id(struct mailhook_transaction *mt)
+void mailhook_transaction_make_id(struct mailhook_transaction *mt)
 {
 	if (mt->has_id)
 		return;
@@ -554,25 +555,17 @@ static void mailhook_transaction_keep(struct mailhook_mailbox *mbox,
 	mbox->emptied = mt;
 }
 
-/* changes: NULL if it was rolled back. */
-static void
-mailhook_transaction_ended(struct mailhook_transaction *mt, struct mailbox *box,
-			   const struct mail_transaction_commit_changes *changes,
-			   const ARRAY_TYPE(seq_range) *conflicts)
+static void mailhook_transaction_ended(struct mailhook_transaction *mt,
+				       struct mailbox *box, bool success)
 {
-	bool keep = changes != NULL && box->deleting;
 	struct mail_storage_error error;
 
 	T_BEGIN {
 		mailhook_error_keep(box->storage, &error);
-		if (changes != NULL)
-			mailhook_transaction_make_id(mt);
-		if (changes != NULL && !keep)
-			mailhook_report(mt, box, changes, conflicts);
-		mailhook_quota_transaction_ended(mt, box, changes != NULL);
+		mailhook_quota_transaction_ended(mt, box, success);
 		mailhook_error_restore(box->storage, &error);
 	} T_END;
-	if (keep)
+	if (mt->committed && box->deleting)
 		mailhook_transaction_keep(mailhook_mailbox_get(box), mt);
 	else
 		mailhook_transaction_free(&mt);
@@ -586,18 +579,14 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 	struct mailhook_attributes *attributes = mailhook_attributes_take(t);
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
-	const ARRAY_TYPE(seq_range) *conflicts;
 	int ret;
 
-	/* The caller's own array, filled by the commit. */
-	conflicts = t->itrans != NULL ? t->itrans->conflict_seqs : NULL;
-	/* t is freed in here. */
+	/* t is freed in here, and mailhook-commit.c has its turn. */
 	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
 	if (ret < 0 && mt != NULL)
 		mailhook_quota_commit_failed(mt, box);
 	if (mt != NULL)
-		mailhook_transaction_ended(mt, box, ret < 0 ? NULL : changes_r,
-					   conflicts);
+		mailhook_transaction_ended(mt, box, ret == 0);
 	if (ret == 0 && attributes != NULL) T_BEGIN {
 		mailhook_attributes_report(attributes, box);
 	} T_END;
@@ -615,7 +604,7 @@ mailhook_transaction_rollback(struct mailbox_transaction_context *t)
 	mailhook_attributes_drop(t);
 	mbox->module_ctx.super.transaction_rollback(t);
 	if (mt != NULL)
-		mailhook_transaction_ended(mt, box, NULL, NULL);
+		mailhook_transaction_ended(mt, box, FALSE);
 }
 
 void mailhook_transaction_hook(struct mailbox_vfuncs *v)

@@ -1,0 +1,96 @@
+/*
+ * The moment of the commit, as seen from next to the storage. Our other hooks
+ * are the outermost, because only there is known what became of a save or a
+ * copy. A commit is another matter: plugins between us and the storage act
+ * once it is done (imapsieve runs scripts that flag, move and file the new
+ * messages) and may fail by that. What the storage has committed is reported
+ * before they begin: in the order in which it happened, with the numbers of
+ * that moment, and whatever they return. Hence a second place in the order of
+ * the plugins, as Dovecot's mail_crypt has one.
+ */
+
+#include "lib.h"
+#include "module-dir.h"
+#include "mail-index-private.h"
+#include "mail-index-transaction-private.h"
+#include "mail-storage-hooks.h"
+#include "mailhook-compat.h"
+#include "mailhook-plugin.h"
+
+#define MAILHOOK_COMMIT_CONTEXT(obj) \
+	MODULE_CONTEXT_REQUIRE(obj, mailhook_commit_module)
+
+static MODULE_CONTEXT_DEFINE_INIT(mailhook_commit_module,
+				  &mail_storage_module_register);
+
+/* No file has this name: plugins are sorted by it, this one as the last. */
+static struct module mailhook_last_module = {
+	.path = "lib99z_mailhook_plugin.so"
+};
+
+static void
+mailhook_committed(struct mailhook_transaction *mt, struct mailbox *box,
+		   const struct mail_transaction_commit_changes *changes,
+		   const ARRAY_TYPE(seq_range) *conflicts)
+{
+	struct mail_storage_error error;
+
+	mt->committed = TRUE;
+	mailhook_transaction_make_id(mt);
+	/* Told if the mailbox then stays. */
+	if (box->deleting)
+		return;
+	mailhook_error_keep(box->storage, &error);
+	mailhook_report(mt, box, changes, conflicts);
+	mailhook_error_restore(box->storage, &error);
+}
+
+static int
+mailhook_commit(struct mailbox_transaction_context *t,
+		struct mail_transaction_commit_changes *changes_r)
+{
+	struct mailhook_transaction *mt = mailhook_transaction_peek(t);
+	struct mailbox *box = t->box;
+	union mailbox_module_context *mbox = MAILHOOK_COMMIT_CONTEXT(box);
+	const ARRAY_TYPE(seq_range) *conflicts;
+	int ret;
+
+	/* The caller's own array, filled by the commit. */
+	conflicts = t->itrans != NULL ? t->itrans->conflict_seqs : NULL;
+	/* t is freed in here. */
+	ret = mbox->super.transaction_commit(t, changes_r);
+	if (ret == 0 && mt != NULL) T_BEGIN {
+		mailhook_committed(mt, box, changes_r, conflicts);
+	} T_END;
+	return ret;
+}
+
+static void mailhook_commit_allocated(struct mailbox *box)
+{
+	struct mailbox_vfuncs *v = box->vlast;
+	union mailbox_module_context *mbox;
+
+	/* Our outermost hook was called before and has decided. */
+	if (mailhook_mailbox_get(box) == NULL)
+		return;
+	mbox = p_new(box->pool, union mailbox_module_context, 1);
+	mbox->super = *v;
+	box->vlast = &mbox->super;
+	v->transaction_commit = mailhook_commit;
+	MODULE_CONTEXT_SET_SELF(box, mailhook_commit_module, mbox);
+}
+
+static struct mail_storage_hooks mailhook_commit_hooks = {
+	.mailbox_allocated = mailhook_commit_allocated
+};
+
+void mailhook_commit_init(void)
+{
+	mail_storage_hooks_add_forced(&mailhook_last_module,
+				      &mailhook_commit_hooks);
+}
+
+void mailhook_commit_deinit(void)
+{
+	mail_storage_hooks_remove(&mailhook_commit_hooks);
+}
