@@ -13,7 +13,8 @@ packages="autoconf automake libtool pkg-config gcc make libc6-dev
 	libjson-c-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev
 	libevent-dev libconfuse-dev libcmocka-dev dovecot-dev dovecot-imapd
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
-	dovecot-managesieved openssl python3 python3-pytest python3-h2 binutils"
+	dovecot-managesieved openssl python3 python3-pytest python3-h2
+	python3-cryptography binutils"
 
 say() {
 	printf '%s\n' "$*"

@@ -115,7 +115,7 @@ def make_failing(kind, authority, stranger, stop):
     """(url, keys, what must not have got a request)"""
     ca = {"ca_file": f'"{authority.file}"'}
     tls = {"wrong host": {"hosts": "DNS:other.example"},
-           "expired": {"days": -1}}
+           "expired": {"expired": True}}
     if kind == "resolve":
         return "http://nowhere.invalid/", {}, None
     if kind == "refused":
