@@ -21,6 +21,7 @@
 #include "format/data.h"
 
 #define TYPE_PREFIX "org.ietf.rfc5423."
+#define VENDOR_PREFIX "vnd."
 
 static void append_member(struct mse_buf *body, const char *name,
 			  const char *text)
@@ -44,15 +45,17 @@ static void append_source(struct mse_buf *body,
 	mse_buf_clear(&source);
 }
 
+/* Only names that are the RFC's get its prefix. */
 static void append_type(struct mse_buf *body, const struct mse_record *record)
 {
+	const char *name = record->type != MSE_EVENT_UNKNOWN ?
+		mse_event_type_name(record->type) : record->type_name;
+
 	mse_buf_append_str(body, ",\"type\":\"");
 	if (record->type != MSE_EVENT_UNKNOWN &&
-	    mse_event_type_group(record->type) != MSE_GROUP_OWN)
+	    strncmp(name, VENDOR_PREFIX, strlen(VENDOR_PREFIX)) != 0)
 		mse_buf_append_str(body, TYPE_PREFIX);
-	mse_buf_append_str(body, record->type != MSE_EVENT_UNKNOWN ?
-			   mse_event_type_name(record->type) :
-			   record->type_name);
+	mse_buf_append_str(body, name);
 	mse_buf_append_char(body, '"');
 }
 

@@ -34,6 +34,10 @@ static const struct {
 	{ "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.Gap\",\"time\":\"" TIME
 	  "\",\"data\":{}}",
 	  HEAD "\"vnd.mailhook.Gap\"" TAIL "{}}" },
+	{ "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.AclChange\",\"time\":"
+	  "\"" TIME "\",\"user\":\"a\",\"mailbox\":\"b\",\"data\":{}}",
+	  HEAD "\"vnd.mailhook.AclChange\",\"partitionkey\":\"a\","
+	  "\"subject\":\"a/b\"" TAIL "{}}" },
 };
 
 static void test_bodies(void **state)
