@@ -9,7 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness.expect")
 
-from harness import build  # noqa: E402
+from harness import build, schema  # noqa: E402
 from harness.dovecot import Dovecot
 from harness.expect import Mail
 from harness.receiver import Receiver, new_secret
@@ -25,6 +25,9 @@ _path = itertools.count(1)
 def pytest_configure(config):
     # Asked to stop, the run still takes its servers down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.addinivalue_line(
+        "markers", "made_up_events: the test writes records of its own into "
+        "a journal, which are not asked to fit the schema")
     missing = build.missing()
     if missing:
         pytest.exit("not built: " + ", ".join(missing) +
@@ -80,6 +83,8 @@ def receiver():
     one = Receiver()
     yield one
     one.stop()
+    complaints = schema.complaints()
+    assert not complaints, "\n".join(complaints[:5])
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +100,17 @@ def shared(receiver):
 @pytest.fixture(scope="session")
 def dovecot(shared):
     return shared[0].dovecot
+
+
+@pytest.fixture(autouse=True)
+def valid(request):
+    """Whatever came during a test is as the schema says; what still came
+    after it is looked at with the next one."""
+    yield
+    if request.node.get_closest_marker("made_up_events"):
+        schema.forget()
+    complaints = schema.complaints()
+    assert not complaints, "\n".join(complaints[:5])
 
 
 def fresh_user(name="user"):

@@ -14,7 +14,7 @@ packages="autoconf automake libtool pkg-config gcc make libc6-dev
 	libevent-dev libconfuse-dev libcmocka-dev dovecot-dev dovecot-imapd
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
 	dovecot-managesieved openssl python3 python3-pytest python3-h2
-	python3-cryptography binutils"
+	python3-cryptography python3-jsonschema binutils"
 
 say() {
 	printf '%s\n' "$*"

@@ -429,6 +429,7 @@ def append_backlog(dovecot, owners):
             assert journal.write(chunk) == len(chunk)
 
 
+@pytest.mark.made_up_events
 def test_a_backlog_costs_no_memory_and_survives(private, receiver):
     """Events that wait for a dead endpoint wait in the journal: the daemon
     grows by a small part of them, kill -9 changes nothing, and when the

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from . import schema
+
 
 def new_secret():
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -183,6 +185,7 @@ class Receiver:
                 request = Request(
                     self.path, headers, body, self.number, time.monotonic(),
                     receiver._valid(self.path, headers, body))
+                schema.came(request)
                 answer, release = receiver._record(request)
                 if receiver.on_request:
                     receiver.on_request(request)
