@@ -1,0 +1,107 @@
+"""What the documents say of the code is so: names, samples, tests, links."""
+
+import json
+import re
+
+import pytest
+
+from harness import build, schema
+from harness.schema import SCHEMA
+
+DOC = build.SOURCE / "doc"
+EVENTS = (DOC / "events.md").read_text("utf-8")
+CONFORMANCE = (DOC / "conformance.md").read_text("utf-8")
+SAMPLES = sorted((DOC / "samples").glob("*.json"))
+TYPES = schema.event_types()
+# RFC 5423, section 5.
+PARAMETERS = """admin bodyStructure clientIP clientPort diskQuota diskUsed
+    envelope flagNames mailboxID maxMessages messageContent messageSize
+    messages modseq oldMailboxID pid process serverDomain serverPort
+    serverFQDN service tags timestamp uidnext uidset uri user""".split()
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_each_sample_fits_the_schema(path):
+    event = json.loads(path.read_text("utf-8"))
+    assert event["type"] == schema.wire_type(path.stem)
+    assert schema.violations(event) == []
+
+
+def section(name):
+    """The text below a heading of events.md."""
+    found = re.search(rf"(?ms)^### {re.escape(name)}\n(.*?)(?=^##|\Z)",
+                      EVENTS)
+    assert found, f"events.md has no section {name}"
+    return found[1]
+
+
+def test_events_md_has_every_event_and_its_sample():
+    assert set(re.findall(r"(?m)^### (.*)$", EVENTS)) == \
+        set(TYPES) | {"All three"}
+    sampled = {path.stem for path in SAMPLES}
+    for name in TYPES:
+        assert (f"(samples/{name}.json)" in section(name)) == \
+            (name in sampled), name
+
+
+def test_events_md_has_every_event_in_its_group():
+    rows = dict(re.findall(r"(?m)^\| \[`([\w.]+)`\]\(#\w+\) \| (\w*) *\|",
+                           EVENTS))
+    assert rows == {name: "" if group == "OWN" else group.lower()
+                    for name, group in TYPES.items()}
+
+
+def test_events_md_names_every_parameter():
+    named = set(re.findall(r"`([\w.]+)`", EVENTS))
+    assert set(schema.parameters()) <= named
+    assert {name for name in named if name.startswith("vnd.")} <= \
+        set(schema.parameters()) | set(TYPES) | {"vnd.mailhook."}
+
+
+def test_events_md_names_every_cause_and_end():
+    exact = SCHEMA["$defs"]["exactData"]["properties"]
+    for name in ("vnd.mailhook.cause", "vnd.mailhook.disconnect"):
+        for value in exact[name]["enum"]:
+            assert f"`{value}`" in EVENTS, value
+
+
+def rows(title):
+    """{name: cells} of a table in conformance.md."""
+    part = re.search(rf"(?ms)^## {title}\n(.*?)^## ", CONFORMANCE)[1]
+    return {line.split("|")[1].strip(" `"): line.split("|")[2:]
+            for line in part.splitlines() if line.startswith("| `")}
+
+
+def test_conformance_md_has_all_of_the_rfc():
+    rfc = {name for name in TYPES if not name.startswith("vnd.")}
+    assert set(rows("Events")) == rfc and len(rfc) == 18
+    assert set(rows("Parameters")) == set(PARAMETERS)
+    assert len(PARAMETERS) == 27
+    assert {name for name in schema.parameters()
+            if not name.startswith("vnd.")} == set(PARAMETERS)
+
+
+def test_conformance_md_names_tests_that_exist():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", CONFORMANCE)
+    for file, test in named:
+        text = (build.SOURCE / "tests" / "system" / file).read_text("utf-8")
+        assert re.search(rf"(?m)^def {test}\(", text), f"{file}::{test}"
+    for title in ("Events", "Parameters"):
+        for name, cells in rows(title).items():
+            assert re.search(r"::test_\w+`", cells[0]), name
+
+
+@pytest.mark.parametrize("name", ["events.md", "parameters.md",
+                                  "receiving.md", "conformance.md"])
+def test_links_lead_somewhere(name):
+    text = (DOC / name).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if target.startswith("https://"):
+            continue
+        other = DOC / path if path else DOC / name
+        assert other.is_file(), target
+        if anchor:
+            headings = re.findall(r"(?m)^#+ (.*)$", other.read_text("utf-8"))
+            assert anchor in [re.sub(r"[^\w -]", "", heading).lower()
+                              .replace(" ", "-") for heading in headings]
