@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -54,6 +55,7 @@ static int mse_ctl_send(const struct mse_ctl *ctl, int fd,
 			const char *id)
 {
 	struct json_object *request = json_object_new_object();
+	void (*before)(int);
 	const char *text;
 	int ret;
 
@@ -64,11 +66,14 @@ static int mse_ctl_send(const struct mse_ctl *ctl, int fd,
 	mse_ctl_add(request, "user", ctl->user);
 	text = json_object_to_json_string_ext(request,
 					      JSON_C_TO_STRING_PLAIN);
+	before = signal(SIGPIPE, SIG_IGN);
 	ret = mse_file_write_all(fd, text, strlen(text), NULL);
 	if (ret == 0)
 		ret = mse_file_write_all(fd, "\n", 1, NULL);
+	(void)signal(SIGPIPE, before);
 	json_object_put(request);
-	return ret;
+	/* A daemon that takes no more clients has said so and hung up. */
+	return ret < 0 && errno == EPIPE ? 0 : ret;
 }
 
 FILE *mse_ctl_ask(const struct mse_ctl *ctl, const char *command,

@@ -161,11 +161,14 @@ static int run(const struct mse_ctl *ctl, int argc, char *argv[])
 
 int main(int argc, char *argv[])
 {
+	static char program[] = "mailhookctl";
 	struct mse_ctl ctl = { .control = getenv("MAILHOOK_CONTROL") };
 	int c;
 
 	if (ctl.control == NULL || *ctl.control == '\0')
 		ctl.control = MAILHOOK_CONTROL;
+	/* As getopt names us in its sentences. */
+	argv[0] = program;
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPT_CONTROL:

@@ -15,6 +15,7 @@
 #include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/control-json.h"
@@ -87,8 +88,9 @@ static void mse_control_readable(struct bufferevent *bev, void *context)
 		mse_control_command(client, line, len);
 		free(line);
 	}
-	if (!client->reloading &&
-	    evbuffer_get_length(input) > MSE_CONTROL_LINE_MAX)
+	/* No read watermark does this: libevent 2.1 goes round without an end
+	   once one is reached and the callback takes nothing. */
+	if (evbuffer_get_length(input) > MSE_CONTROL_LINE_MAX)
 		client->gone = true;
 }
 
@@ -121,6 +123,9 @@ static void mse_control_client_free(struct mse_control_client *client)
 	free(client);
 }
 
+static const char mse_control_crowded[] = "{\"ok\":false,\"error\":\"too "
+	"many clients are connected to the control socket: try again\"}\n";
+
 static void mse_control_accepted(struct evconnlistener *listener,
 				 evutil_socket_t fd, struct sockaddr *address,
 				 int len, void *context)
@@ -136,6 +141,9 @@ static void mse_control_accepted(struct evconnlistener *listener,
 	}
 	if (client == NULL || client->bev == NULL) {
 		free(client);
+		(void)send(fd, mse_control_crowded,
+			   sizeof(mse_control_crowded) - 1,
+			   MSG_DONTWAIT | MSG_NOSIGNAL);
 		(void)close(fd);
 		return;
 	}
@@ -146,8 +154,6 @@ static void mse_control_accepted(struct evconnlistener *listener,
 	control->client_count++;
 	bufferevent_setcb(client->bev, mse_control_readable, NULL,
 			  mse_control_event, client);
-	bufferevent_setwatermark(client->bev, EV_READ, 0,
-				 2 * MSE_CONTROL_LINE_MAX);
 	(void)bufferevent_enable(client->bev, EV_READ | EV_WRITE);
 }
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -151,3 +153,90 @@ def test_the_harness_itself_on_plain_dovecot(plain):
     with plain.imap("someone@example.org") as imap:
         assert imap.status("INBOX")["messages"] == 1
     assert list(plain.state.iterdir()) == []
+
+
+def say(dovecot, *octets):
+    """What the control socket answers to these octets, line by line."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(30)
+        one.connect(str(dovecot.control))
+        try:
+            for some in octets:
+                one.sendall(some)
+            one.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it may have hung up in the middle
+        answer = b""
+        try:
+            while some := one.recv(65536):
+                answer += some
+        except ConnectionResetError:
+            pass
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+@pytest.mark.parametrize("octets", [
+    b"hello\n", b"\0\xff\xfe\n", b"[]\n", b"{}\n", b'{"command":7}\n',
+    b'{"command":"fly"}\n', b'{"command":"pause"}\n',
+    b'{"command":"pause","endpoint":{"a":[1]}}\n',
+    b'{"command":"drop","endpoint":"nobody","id":"x"}\n',
+    b'{"command":"tail","type":"NoSuchType"}\n',
+    b"[" * 3000 + b"\n", b'{"command":"' + b"x" * 100000 + b'"}\n'],
+    ids=lambda octets: octets[:40].decode("ascii", "replace"))
+def test_nonsense_on_the_control_socket_gets_a_sentence(dovecot, octets):
+    answers = say(dovecot, octets)
+    assert len(answers) <= 1
+    for answer in answers:
+        assert answer["ok"] is False and len(answer["error"]) > 5, answer
+    assert dovecot.ask("status")["ok"]
+
+
+def test_half_a_line_and_pieces_of_one(dovecot):
+    assert say(dovecot, b'{"command":"sta') == []
+    [answer] = say(dovecot, *[bytes([one]) for one in
+                              b'{"command":"status"}\n'])
+    assert answer["ok"]
+    assert [one["ok"] for one in say(
+        dovecot, b'{"command":"status"}\nno\n{"command":"status"}\n')] == \
+        [True, False, True]
+
+
+def test_more_clients_than_the_daemon_takes(dovecot):
+    """They are told; once the others have gone there is room again."""
+    crowd = []
+    for _ in range(40):
+        one = socket.socket(socket.AF_UNIX)
+        one.connect(str(dovecot.control))
+        one.settimeout(30)
+        crowd.append(one)
+    assert b"try again" in crowd[-1].recv(1000)
+    refused = dovecot.ctl("status", check=False)
+    assert refused.returncode == 1
+    assert "try again" in refused.stderr
+    for one in crowd:
+        one.close()
+    for _ in range(100):
+        if dovecot.ctl("status", check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody is let in any more")
+
+
+@pytest.mark.parametrize("arguments,code", [
+    (["fly"], 2), ([], 2), (["--no-such-option"], 2), (["pause"], 2),
+    (["status", "surplus"], 2), (["tail", "--type"], 2),
+    (["pause", "nobody"], 1), (["drop", "nobody"], 1), (["--help"], 0),
+    (["--version"], 0), (["status"], 0)])
+def test_exit_codes(dovecot, arguments, code):
+    done = dovecot.ctl(*arguments, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert done.stderr.startswith("mailhookctl: ") or "Usage" in \
+            done.stderr, done.stderr
+
+
+def test_exit_code_without_a_daemon(dovecot, tmp_path):
+    done = dovecot._run([build.CTL, "--control", tmp_path / "none",
+                         "status"], False, 60)
+    assert done.returncode == 3
+    assert str(tmp_path / "none") in done.stderr
