@@ -209,6 +209,7 @@ static void mse_web_readable(struct bufferevent *bev, void *context)
 		free(head);
 		mse_web_send(client, status, &request);
 	} else if (evbuffer_get_length(input) >= MSE_WEB_HEAD_MAX) {
+		(void)evbuffer_drain(input, evbuffer_get_length(input));
 		memset(&request, 0, sizeof(request));
 		mse_web_send(client, 431, &request);
 	}
@@ -270,7 +271,6 @@ static int mse_web_client_begin(struct mse_web_client *client)
 		return -1;
 	bufferevent_setcb(client->bev, mse_web_readable, mse_web_sent,
 			  mse_web_event, client);
-	bufferevent_setwatermark(client->bev, EV_READ, 0, MSE_WEB_HEAD_MAX);
 	return bufferevent_enable(client->bev, EV_READ | EV_WRITE);
 }
 

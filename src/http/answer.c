@@ -131,7 +131,8 @@ static const char *mse_http_tls_text(const struct mse_http_transfer *transfer)
 	if (transfer->code == CURLE_SSL_CERTPROBLEM)
 		return "our client certificate cannot be used";
 	if (transfer->code == CURLE_SSL_CACERT_BADFILE)
-		return "ca_file cannot be used";
+		return "the CA certificates (ca_file, else the system's: "
+			"package ca-certificates) cannot be used";
 	if (mse_http_is_alert(transfer))
 		return "the receiver refused the TLS connection";
 	if (transfer->code != CURLE_PEER_FAILED_VERIFICATION)

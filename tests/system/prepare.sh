@@ -14,7 +14,8 @@ packages="autoconf automake libtool pkg-config gcc make libc6-dev
 	libevent-dev libconfuse-dev libcmocka-dev dovecot-dev dovecot-imapd
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
 	dovecot-managesieved openssl python3 python3-pytest python3-h2
-	python3-cryptography python3-jsonschema binutils"
+	python3-cryptography python3-jsonschema binutils ca-certificates
+	php-cli php-sqlite3 nodejs"
 
 say() {
 	printf '%s\n' "$*"
