@@ -33,15 +33,22 @@ mailhook_committed(struct mailhook_transaction *mt, struct mailbox *box,
 		   const struct mail_transaction_commit_changes *changes,
 		   const ARRAY_TYPE(seq_range) *conflicts)
 {
+	struct mailhook_batch *emptied = &mailhook_mailbox_get(box)->emptied;
+	struct mailhook_batch batch;
 	struct mail_storage_error error;
 
-	mt->committed = TRUE;
 	mailhook_transaction_make_id(mt);
-	/* Told if the mailbox then stays. */
-	if (box->deleting)
-		return;
 	mailhook_error_keep(box->storage, &error);
-	mailhook_report(mt, box, changes, conflicts);
+	mailhook_batch_init(&batch, mt->user);
+	mailhook_report(mt, box, changes, conflicts, &batch);
+	if (box->deleting) {
+		/* Deleting empties the mailbox first, and is MailboxDelete
+		   alone if it then succeeds. */
+		mailhook_batch_drop(emptied);
+		*emptied = batch;
+	} else {
+		mailhook_batch_send(&batch);
+	}
 	mailhook_error_restore(box->storage, &error);
 }
 

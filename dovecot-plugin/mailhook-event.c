@@ -276,14 +276,23 @@ void mailhook_batch_add(struct mailhook_batch *batch,
 	}
 }
 
+void mailhook_batch_drop(struct mailhook_batch *batch)
+{
+	mse_buf_clear(&batch->bytes);
+	i_zero(batch);
+}
+
 void mailhook_batch_send(struct mailhook_batch *batch)
 {
-	struct mailhook_user *muser = mailhook_user_get(batch->user);
+	struct mailhook_user *muser;
 
+	if (batch->user == NULL)
+		return;
+	muser = mailhook_user_get(batch->user);
 	mailhook_batch_append(batch);
 	if (batch->lost > 0 && muser != NULL) {
 		mailhook_batch_complain(batch, muser,
 			mse_appender_count_lost(muser->appender, batch->lost));
 	}
-	mse_buf_clear(&batch->bytes);
+	mailhook_batch_drop(batch);
 }

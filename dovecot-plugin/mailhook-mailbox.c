@@ -163,21 +163,6 @@ static bool mailhook_box_was_there(struct mailbox *box)
 	return ret == 0 && existence != MAILBOX_EXISTENCE_NONE;
 }
 
-/* Its mails go before it does; what then fails leaves it empty. */
-static void mailhook_box_emptied(struct mailbox *box, bool deleted)
-{
-	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
-
-	if (mbox->emptied == NULL)
-		return;
-	if (!deleted) {
-		mail_storage_last_error_push(box->storage);
-		mailhook_report_emptied(mbox->emptied, box);
-		mail_storage_last_error_pop(box->storage);
-	}
-	mailhook_transaction_free(&mbox->emptied);
-}
-
 static int mailhook_delete_box(struct mailbox *box)
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
@@ -195,9 +180,13 @@ static int mailhook_delete_box(struct mailbox *box)
 		if (ret == 0 && wanted)
 			mailhook_box_emit(MSE_EVENT_MAILBOX_DELETE, &place,
 					  NULL);
-		mailhook_box_emptied(box, ret == 0);
-		if (ret == 0)
+		if (ret == 0) {
+			mailhook_batch_drop(&mbox->emptied);
 			mailhook_quota_box_deleted(box);
+		} else {
+			/* Its mails are gone all the same. */
+			mailhook_batch_send(&mbox->emptied);
+		}
 	} T_END;
 	return ret;
 }

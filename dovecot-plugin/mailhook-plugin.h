@@ -137,6 +137,8 @@ void mailhook_batch_add(struct mailhook_batch *batch,
 			const struct mse_event *event);
 /* Appends, counts what was lost, frees. */
 void mailhook_batch_send(struct mailhook_batch *batch);
+/* Frees. Either may be called on zeros and again. */
+void mailhook_batch_drop(struct mailhook_batch *batch);
 int64_t mailhook_now(void);
 bool mailhook_name_listed(char *const *names, const char *name);
 
@@ -146,9 +148,9 @@ struct mailhook_mailbox {
 	union mailbox_module_context module_ctx;
 	const char *guid; /* once it has been asked for */
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
-	/* While the mailbox is being deleted: its mails' committed expunge,
-	   which is reported only if the mailbox stays. */
-	struct mailhook_transaction *emptied;
+	/* While the mailbox is being deleted: that its mails were expunged,
+	   which is told only if the mailbox stays. */
+	struct mailhook_batch emptied;
 };
 
 struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
@@ -180,7 +182,6 @@ bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 				mse_event_types_t types);
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail);
-void mailhook_transaction_free(struct mailhook_transaction **mt);
 /* The id that its events and those of a MOVE's other half share. */
 void mailhook_transaction_make_id(struct mailhook_transaction *mt);
 
@@ -300,7 +301,6 @@ struct mailhook_transaction {
 	bool flag_events_full;
 	bool expunges_expire;
 	const char *left_by; /* "move" or "replace", if expunged by one */
-	bool committed; /* by the storage, whatever came after */
 	bool has_id;
 	char id[MSE_UUID_SIZE];
 	const char *expunge_cause, *flags_cause;
@@ -317,10 +317,8 @@ struct mailhook_transaction {
    UNCHANGEDSINCE); NULL if it was not asked to. */
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 		     const struct mail_transaction_commit_changes *changes,
-		     const ARRAY_TYPE(seq_range) *conflicts);
-/* The expunges of a mailbox that was emptied and then not deleted. */
-void mailhook_report_emptied(struct mailhook_transaction *mt,
-			     struct mailbox *box);
+		     const ARRAY_TYPE(seq_range) *conflicts,
+		     struct mailhook_batch *batch);
 
 /* mailhook-parameters.c: what an endpoint gets only if it asks. */
 

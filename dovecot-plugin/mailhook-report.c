@@ -25,7 +25,7 @@ struct mailhook_report_context {
 	struct mailhook_transaction *mt;
 	struct mailbox *box;
 	struct mailhook_place place;
-	struct mailhook_batch batch;
+	struct mailhook_batch *batch;
 	struct mail_index_view *view; /* NULL if the index cannot be read */
 	const char *url;              /* of the mailbox; data stack */
 	int64_t now;
@@ -89,7 +89,7 @@ static void mailhook_report_save(struct mailhook_report_context *ctx,
 	mailhook_parameters_give(ctx->mt, save, ctx->box, ctx->view,
 				 &optionals);
 	event.optionals = &optionals;
-	mailhook_batch_add(&ctx->batch, &event);
+	mailhook_batch_add(ctx->batch, &event);
 }
 
 static int mailhook_saved_cmp(const struct mailhook_saved *a,
@@ -284,7 +284,7 @@ static void mailhook_report_group(struct mailhook_report_context *ctx,
 				     group->flag_names);
 	if (uid != 0)
 		mailhook_report_modseq(ctx, &event, uid);
-	mailhook_batch_add(&ctx->batch, &event);
+	mailhook_batch_add(ctx->batch, &event);
 }
 
 static void mailhook_report_flags(struct mailhook_report_context *ctx,
@@ -353,7 +353,7 @@ static void mailhook_report_expunge(struct mailhook_report_context *ctx,
 	if (ctx->view != NULL)
 		mse_event_set_number(&event, MSE_PARAM_MESSAGES,
 				     mailhook_messages_left(ctx));
-	mailhook_batch_add(&ctx->batch, &event);
+	mailhook_batch_add(ctx->batch, &event);
 }
 
 static void
@@ -373,7 +373,8 @@ mailhook_report_look(struct mailhook_report_context *ctx,
 
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 		     const struct mail_transaction_commit_changes *changes,
-		     const ARRAY_TYPE(seq_range) *conflicts)
+		     const ARRAY_TYPE(seq_range) *conflicts,
+		     struct mailhook_batch *batch)
 {
 	struct mailhook_report_context ctx;
 
@@ -388,24 +389,13 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 	mailhook_place_init(&ctx.place, box);
 	mailhook_report_look(&ctx, changes);
 	ctx.url = mailhook_place_url(&ctx.place, 0);
-	mailhook_batch_init(&ctx.batch, mt->user);
+	ctx.batch = batch;
 
 	mailhook_report_saves(&ctx, changes);
 	mailhook_report_flags(&ctx, conflicts);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPUNGE, &mt->expunged);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPIRE, &mt->expired);
 
-	mailhook_batch_send(&ctx.batch);
 	if (ctx.view != NULL)
 		mail_index_view_close(&ctx.view);
-}
-
-void mailhook_report_emptied(struct mailhook_transaction *mt,
-			     struct mailbox *box)
-{
-	struct mail_transaction_commit_changes changes;
-
-	i_zero(&changes);
-	t_array_init(&changes.saved_uids, 1);
-	mailhook_report(mt, box, &changes, NULL);
 }

@@ -144,16 +144,11 @@ bool mailhook_transaction_wants(const struct mailhook_transaction *mt,
 	return (mt->wants & types) != 0;
 }
 
-void mailhook_transaction_free(struct mailhook_transaction **_mt)
+static void mailhook_transaction_free(struct mailhook_transaction *mt)
 {
-	struct mailhook_transaction *mt = *_mt;
-	pool_t pool;
+	pool_t pool = mt->pool;
 
-	if (mt == NULL)
-		return;
-	*_mt = NULL;
 	mailhook_parameters_deinit(mt);
-	pool = mt->pool;
 	pool_unref(&pool);
 }
 
@@ -398,11 +393,14 @@ void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail)
 {
 	const struct mail_private *pmail = (const struct mail_private *)mail;
-	bool expire = pmail->autoexpunged || mt->expunges_expire;
+	bool expire;
 
 	if (mt->expunge_cause == NULL) T_BEGIN {
 		mt->expunge_cause = mailhook_expunge_cause(mt, mail);
 	} T_END;
+	/* A service that expires mail may also move some. */
+	expire = pmail->autoexpunged || (mt->expunges_expire &&
+		(mt->left_by == NULL || mt->expunge_cause != mt->left_by));
 	/* Noted for the quota alone, why is enough. */
 	if (mailhook_transaction_wants(mt, MAILHOOK_EXPUNGE_TYPES))
 		seq_range_array_add(expire ? &mt->expired : &mt->expunged,
@@ -546,15 +544,6 @@ void mailhook_transaction_keywords(struct mailhook_transaction *mt,
 
 /* The end */
 
-/* Deleting a mailbox empties it first, in a transaction of its own, and is
-   MailboxDelete alone if it then succeeds. */
-static void mailhook_transaction_keep(struct mailhook_mailbox *mbox,
-				      struct mailhook_transaction *mt)
-{
-	mailhook_transaction_free(&mbox->emptied);
-	mbox->emptied = mt;
-}
-
 static void mailhook_transaction_ended(struct mailhook_transaction *mt,
 				       struct mailbox *box, bool success)
 {
@@ -565,10 +554,7 @@ static void mailhook_transaction_ended(struct mailhook_transaction *mt,
 		mailhook_quota_transaction_ended(mt, box, success);
 		mailhook_error_restore(box->storage, &error);
 	} T_END;
-	if (mt->committed && box->deleting)
-		mailhook_transaction_keep(mailhook_mailbox_get(box), mt);
-	else
-		mailhook_transaction_free(&mt);
+	mailhook_transaction_free(mt);
 }
 
 static int

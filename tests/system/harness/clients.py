@@ -28,7 +28,8 @@ class Imap:
 
     def __init__(self, port, user):
         self.raw = imaplib.IMAP4("127.0.0.1", port)
-        self.raw.login(user, PASSWORD)
+        plain = f"\0{user}\0{PASSWORD}".encode()
+        self.raw.authenticate("PLAIN", lambda _: plain)
         self.port = self.raw.sock.getsockname()[1]
 
     def __enter__(self):

@@ -271,6 +271,16 @@ class Dialect23(Dialect):
         return block("plugin",
                      {"quota_rule2": f"{mailbox}:storage=+{storage}"})
 
+    def lazy_expunge(self, mailbox):
+        return block("plugin", {"lazy_expunge": mailbox})
+
+    def trash(self, mailboxes, file):
+        """Mailboxes that make room when the quota is full, the first one
+        first. 2.3 wants them in a file."""
+        file.write_text("".join(f"{n} {name}\n"
+                                for n, name in enumerate(mailboxes, 1)))
+        return block("plugin", {"trash": file})
+
     def acl(self, sharing):
         return block("plugin", {"acl": "vfile",
                                 "acl_shared_dict": f"file:{sharing}"})
@@ -377,6 +387,14 @@ class Dialect24(Dialect):
     def more_quota(self, mailbox, storage):
         return block("namespace inbox", block(
             f"mailbox {mailbox}", {"quota_storage_extra": storage}))
+
+    def lazy_expunge(self, mailbox):
+        return lines({"lazy_expunge_mailbox": mailbox})
+
+    def trash(self, mailboxes, file):
+        return block("namespace inbox", *(
+            block(f"mailbox {name}", {"trash_priority": n})
+            for n, name in enumerate(mailboxes, 1)))
 
     def acl(self, sharing):
         return "acl_driver = vfile\n" + block(
