@@ -23,10 +23,15 @@ fileinto "Sorted";
 
 
 @pytest.fixture(scope="module")
-def server(serve):
+def server(serve, tmp_path_factory):
     # Bounces, replies and redirected mail go nowhere, successfully.
+    sendmail = tmp_path_factory.mktemp("sendmail") / "sendmail"
+    sendmail.write_text("#!/bin/sh\nexec cat >/dev/null\n")
+    for path in (sendmail, *sendmail.parents):
+        if path.stat().st_mode & 0o005 != 0o005:
+            path.chmod(0o755)
     return serve(sieve=True, imapsieve={"Spam": ON_SPAM, "Sort": ON_SORT},
-                 extra="sendmail_path = /bin/true\n")
+                 extra=f"sendmail_path = {sendmail}\n")
 
 
 @pytest.fixture
