@@ -430,6 +430,8 @@ def append_backlog(dovecot, owners):
 
 
 @pytest.mark.made_up_events
+@pytest.mark.skipif("MAILHOOK_SANITIZE" in os.environ,
+                    reason="AddressSanitizer's memory would be measured")
 def test_a_backlog_costs_no_memory_and_survives(private, receiver):
     """Events that wait for a dead endpoint wait in the journal: the daemon
     grows by a small part of them, kill -9 changes nothing, and when the
