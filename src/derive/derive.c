@@ -393,9 +393,7 @@ static int append(struct mse_derive *derive, int64_t mono_ms,
 	if (mse_buf_failed(&bytes) || mse_buf_failed(&derive->late)) {
 		ret = out_of_memory(error_r);
 	} else if (records > 0 &&
-		   mse_appender_append(derive->appender, &bytes, records,
-				       MSE_DURABILITY_PROCESS) !=
-		   MSE_APPEND_DONE) {
+		   mse_appender_try(derive->appender, &bytes, records) < 0) {
 		ret = mse_error_set(error_r, "%u events of the daemon could "
 				    "not be appended: %.400s", records,
 				    mse_appender_last_error(

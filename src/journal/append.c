@@ -383,20 +383,18 @@ static int append_once(struct mse_appender *appender, uint64_t size,
 	return 0;
 }
 
-enum mse_append_result
-mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
-		    unsigned int records, enum mse_durability durability)
+/* How many of the records are not in the journal; why, in appender->error. */
+static unsigned int append(struct mse_appender *appender,
+			   const struct mse_buf *bytes, unsigned int records,
+			   enum mse_durability durability)
 {
 	unsigned int attempt, missing = records;
 	uint64_t size;
 	int ret;
 
-	appender->error.text[0] = '\0';
-	if (bytes->len == 0 || records == 0)
-		return MSE_APPEND_DONE;
 	if (mse_buf_failed(bytes)) {
 		mse_error_set(&appender->error, "memory is out");
-		return count(appender, records);
+		return records;
 	}
 	(void)claim_slot(appender);
 	for (attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -404,23 +402,41 @@ mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
 			mse_error_set(&appender->error, "cannot open %s/%s: %s",
 				      appender->dir, MSE_JOURNAL_NAME,
 				      strerror(errno));
-			missing = records;
-			break;
+			return records;
 		}
 		ret = append_once(appender, size, bytes, durability, records,
 				  &missing);
 		if (ret < 0 && missing == records)
-			break;
-		if (has_name(appender)) {
-			if (ret < 0)
-				break;
-			return MSE_APPEND_DONE;
-		}
+			return missing;
+		if (has_name(appender))
+			return ret < 0 ? missing : 0;
 		missing = records;
 		mse_error_set(&appender->error, "the journal's files go away "
 			      "faster than they can be written");
 	}
-	if (is_absent(appender) && appender->presence_fd < 0) {
+	return missing;
+}
+
+int mse_appender_try(struct mse_appender *appender,
+		     const struct mse_buf *bytes, unsigned int records)
+{
+	appender->error.text[0] = '\0';
+	return append(appender, bytes, records,
+		      MSE_DURABILITY_PROCESS) == 0 ? 0 : -1;
+}
+
+enum mse_append_result
+mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
+		    unsigned int records, enum mse_durability durability)
+{
+	unsigned int missing;
+
+	appender->error.text[0] = '\0';
+	if (bytes->len == 0 || records == 0)
+		return MSE_APPEND_DONE;
+	missing = append(appender, bytes, records, durability);
+	if (missing > 0 && !mse_buf_failed(bytes) &&
+	    is_absent(appender) && appender->presence_fd < 0) {
 		appender->error.text[0] = '\0';
 		return MSE_APPEND_DONE;
 	}

@@ -54,6 +54,13 @@ enum mse_append_result
 mse_appender_append(struct mse_appender *appender, const struct mse_buf *bytes,
 		    unsigned int records, enum mse_durability durability);
 
+/* For who keeps the records and comes again (derive): the same under
+   "process" durability, but what is not appended is not counted as lost. 0;
+   -1: some or all of them are not in the journal, mse_appender_last_error()
+   says why. Appended again, they have the ids they had. */
+int mse_appender_try(struct mse_appender *appender,
+		     const struct mse_buf *bytes, unsigned int records);
+
 /* Counts events that never became bytes (memory, a lookup that failed). */
 enum mse_append_result
 mse_appender_count_lost(struct mse_appender *appender, unsigned int records);

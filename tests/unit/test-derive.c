@@ -393,6 +393,10 @@ static void test_failed_append(void **state)
 	mse_clock_fake_advance(&test.journal->clock, 60000);
 	settle(&test);
 	assert_int_equal(count_type(&test, "presence:7:3", NULL, 0), 1);
+	/* It came late, but nothing of derive's own is lost. */
+	mse_clock_fake_advance(&test.journal->clock, 60000);
+	settle(&test);
+	assert_int_equal(count_type(&test, "presence:", NULL, 0), 1);
 	close_test(&test);
 }
 
