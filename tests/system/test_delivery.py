@@ -1,6 +1,7 @@
 """Delivery: order, retries, answers, signatures, numbers, filters. Each test
 has an endpoint of its own on the shared server."""
 
+import itertools
 import random
 import time
 from email.utils import formatdate
@@ -14,21 +15,22 @@ from harness.receiver import Answer
 
 QUICK = {"retry_first": '"50ms"', "retry_max": '"200ms"'}
 MAIL = message()
+_endpoint = itertools.count(1)
 
 
 @pytest.fixture
-def endpoint(configuration, receiver, request):
+def endpoint(configuration, receiver):
     """endpoint(count, **keys): a new endpoint that wants the events of
     `count` fresh users; returns (path, [Mail])."""
-    made = []
 
     def make(count=1, **keys):
         users = [fresh_user("lane") for _ in range(count)]
-        name = f"ep{len(made)}-{id(request) % 100000}"
+        # Never one that was used before: a removed endpoint's cursor is
+        # kept, and the log is searched for the name.
+        name = f"ep{next(_endpoint)}"
         listed = "{" + ", ".join(f'"{user}"' for user in users) + "}"
         path = configuration.add(name, users=listed, **{**QUICK, **keys})
         configuration.apply()
-        made.append(name)
         one = [Mail(configuration.dovecot, receiver, path, user)
                for user in users]
         for mail in one:
