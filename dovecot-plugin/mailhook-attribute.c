@@ -17,9 +17,12 @@
 
 #define MAILHOOK_ATTRIBUTE_CONTEXT(obj) \
 	MODULE_CONTEXT(obj, mailhook_attribute_module)
+/* Dovecot's own attributes; the server's annotations are among them. */
+#define MAILHOOK_INTERNAL_PREFIX MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT
+#define MAILHOOK_SERVER_PREFIX MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT_SERVER
 /* Of the acl plugin: its attributes are named like this, its transactions
    (doveadm's and IMAP's, in every release) have this reason. */
-#define MAILHOOK_ACL_PREFIX MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT "acl/"
+#define MAILHOOK_ACL_PREFIX MAILHOOK_INTERNAL_PREFIX "acl/"
 #define MAILHOOK_ACL_REASON "cmd_acl_mailbox_update"
 
 #define MAILHOOK_ACL_TYPES \
@@ -177,12 +180,12 @@ static const char *mailhook_attribute_entry(const char *key, bool *server_r)
 	const char *prefix = *key == 'p' ? "/private/" : "/shared/";
 	const char *name = key + 1;
 
-	*server_r = strncmp(name, MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT_SERVER,
-			    strlen(MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT_SERVER)) == 0;
+	*server_r = strncmp(name, MAILHOOK_SERVER_PREFIX,
+			    strlen(MAILHOOK_SERVER_PREFIX)) == 0;
 	if (*server_r)
-		name += strlen(MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT_SERVER);
-	if (strncmp(name, MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT,
-		    strlen(MAILBOX_ATTRIBUTE_PREFIX_DOVECOT_PVT)) == 0)
+		name += strlen(MAILHOOK_SERVER_PREFIX);
+	if (strncmp(name, MAILHOOK_INTERNAL_PREFIX,
+		    strlen(MAILHOOK_INTERNAL_PREFIX)) == 0)
 		return NULL;
 	return t_strconcat(prefix, name, NULL);
 }
@@ -200,15 +203,19 @@ static void mailhook_attribute_event(struct mailhook_attributes *attributes,
 				     mailhook_place_url(place, 0));
 }
 
-static bool mailhook_attribute_wanted(const struct mailhook_attributes *attributes,
-				      const struct mailhook_place *place,
-				      enum mse_event_type type)
+static bool
+mailhook_attribute_wanted(const struct mailhook_attributes *attributes,
+			  const struct mailhook_place *place,
+			  enum mse_event_type type)
 {
 	struct mailhook_user *muser = mailhook_user_get(place->user);
+	const struct mse_interest *interest;
 
-	return muser != NULL && (attributes->wants & MSE_EVENT_BIT(type)) != 0 &&
-		(mailhook_place_wants(mse_appender_interest(muser->appender),
-				      place, NULL) & MSE_EVENT_BIT(type)) != 0;
+	if (muser == NULL || (attributes->wants & MSE_EVENT_BIT(type)) == 0)
+		return FALSE;
+	interest = mse_appender_interest(muser->appender);
+	return (mailhook_place_wants(interest, place, NULL) &
+		MSE_EVENT_BIT(type)) != 0;
 }
 
 static void mailhook_metadata_report(struct mailhook_attributes *attributes,
