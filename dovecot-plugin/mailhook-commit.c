@@ -39,14 +39,15 @@ mailhook_committed(struct mailhook_transaction *mt, struct mailbox *box,
 
 	mailhook_transaction_make_id(mt);
 	mailhook_error_keep(box->storage, &error);
-	mailhook_batch_init(&batch, mt->user);
-	mailhook_report(mt, box, changes, conflicts, &batch);
 	if (box->deleting) {
 		/* Deleting empties the mailbox first, and is MailboxDelete
 		   alone if it then succeeds. */
-		mailhook_batch_drop(emptied);
-		*emptied = batch;
+		if (emptied->user == NULL)
+			mailhook_batch_init(emptied, mt->user);
+		mailhook_report(mt, box, changes, conflicts, emptied);
 	} else {
+		mailhook_batch_init(&batch, mt->user);
+		mailhook_report(mt, box, changes, conflicts, &batch);
 		mailhook_batch_send(&batch);
 	}
 	mailhook_error_restore(box->storage, &error);

@@ -307,6 +307,8 @@ struct mailhook_transaction {
 	ARRAY(struct mailhook_save) saves; /* by order of append */
 	ARRAY_TYPE(seq_range) expunged, expired;
 	ARRAY(struct mailhook_flag_change) changes; /* by uid */
+	const char *kept[16]; /* keywords of the last changes */
+	unsigned int kept_next;
 	struct mailhook_quota_notes quota;
 	/* Of saved messages, for as long as the transaction lasts. */
 	struct mse_wanted wanted;

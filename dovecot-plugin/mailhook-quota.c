@@ -525,7 +525,9 @@ static int mailhook_save_begin(struct mail_save_context *ctx,
 		mt = mailhook_quota_transaction(ctx->transaction);
 	if (mt == NULL)
 		return mbox->module_ctx.super.save_begin(ctx, input);
-	if (i_stream_get_size(input, TRUE, &size) <= 0)
+	/* As the quota plugin itself asks; nobody else needs to know. */
+	if (!mailhook_quota_loaded() ||
+	    i_stream_get_size(input, TRUE, &size) <= 0)
 		size = 0;
 	mt->quota.save_octets = size;
 	mt->quota.input = input;

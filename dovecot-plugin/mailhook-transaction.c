@@ -252,7 +252,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	if (save.size_known)
 		save.size = size;
 	save.flag_names = mailhook_flag_names(mt->pool, mail);
-	save.cause = p_strdup(mt->pool, mailhook_save_cause(ctx));
+	save.cause = mailhook_save_cause(ctx);
 	/* A second LMTP recipient's mail comes from the first one's INBOX:
 	   a save, and nobody's business. */
 	if (src != NULL && !ctx->saving)
@@ -450,27 +450,21 @@ static int mailhook_change_cmp(const uint32_t *uid,
 	return *uid < change->uid ? -1 : (*uid > change->uid ? 1 : 0);
 }
 
-static bool mailhook_same(const char *a, const char *b)
-{
-	return a != NULL && strcmp(a, b) == 0;
-}
-
-/* Most mails of a transaction have the same keywords: keep them once. */
+/* Most mails of a transaction have one of few lists of keywords. */
 static const char *mailhook_keep(struct mailhook_transaction *mt,
-				 unsigned int idx, const char *keywords)
+				 const char *keywords)
 {
-	const struct mailhook_flag_change *near;
+	unsigned int i;
 
 	if (*keywords == '\0')
 		return "";
-	if (idx > 0) {
-		near = array_idx(&mt->changes, idx - 1);
-		if (mailhook_same(near->keywords_before, keywords))
-			return near->keywords_before;
-		if (mailhook_same(near->keywords_after, keywords))
-			return near->keywords_after;
+	for (i = 0; i < N_ELEMENTS(mt->kept) && mt->kept[i] != NULL; i++) {
+		if (strcmp(mt->kept[i], keywords) == 0)
+			return mt->kept[i];
 	}
-	return p_strdup(mt->pool, keywords);
+	i = mt->kept_next++ % N_ELEMENTS(mt->kept);
+	mt->kept[i] = p_strdup(mt->pool, keywords);
+	return mt->kept[i];
 }
 
 static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
@@ -488,28 +482,27 @@ static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
 /* The mail's change: the first state before and the last one after, so that a
    flag set and cleared again within one transaction did not change. */
 static struct mailhook_flag_change *
-mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail,
-		    unsigned int *idx_r)
+mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail)
 {
 	struct mailhook_flag_change change;
 	const struct mailhook_flag_change *last = NULL;
+	unsigned int idx = array_count(&mt->changes);
 
 	if (mt->flags_cause == NULL) T_BEGIN {
 		mt->flags_cause = mailhook_flags_cause(mt, mail);
 	} T_END;
-	*idx_r = array_count(&mt->changes);
-	if (*idx_r > 0)
+	if (idx > 0)
 		last = array_back(&mt->changes);
 	/* Mostly they come in order. */
 	if (last != NULL && last->uid >= mail->uid &&
 	    array_bsearch_insert_pos(&mt->changes, &mail->uid,
-				     mailhook_change_cmp, idx_r))
-		return array_idx_modifiable(&mt->changes, *idx_r);
+				     mailhook_change_cmp, &idx))
+		return array_idx_modifiable(&mt->changes, idx);
 	i_zero(&change);
 	change.uid = mail->uid;
 	change.seq = mail->seq;
-	array_insert(&mt->changes, *idx_r, &change, 1);
-	return array_idx_modifiable(&mt->changes, *idx_r);
+	array_insert(&mt->changes, idx, &change, 1);
+	return array_idx_modifiable(&mt->changes, idx);
 }
 
 void mailhook_transaction_flags(struct mailhook_transaction *mt,
@@ -517,11 +510,10 @@ void mailhook_transaction_flags(struct mailhook_transaction *mt,
 {
 	enum mail_flags after = mailhook_flags_get(mail);
 	struct mailhook_flag_change *change;
-	unsigned int idx;
 
 	if (after == before)
 		return;
-	change = mailhook_change_get(mt, mail, &idx);
+	change = mailhook_change_get(mt, mail);
 	if (change->flags_before == change->flags_after)
 		change->flags_before = before;
 	change->flags_after = after;
@@ -532,14 +524,13 @@ void mailhook_transaction_keywords(struct mailhook_transaction *mt,
 {
 	const char *after = mailhook_keywords_get(mail);
 	struct mailhook_flag_change *change;
-	unsigned int idx;
 
 	if (strcmp(after, before) == 0)
 		return;
-	change = mailhook_change_get(mt, mail, &idx);
+	change = mailhook_change_get(mt, mail);
 	if (change->keywords_before == NULL)
-		change->keywords_before = mailhook_keep(mt, idx, before);
-	change->keywords_after = mailhook_keep(mt, idx, after);
+		change->keywords_before = mailhook_keep(mt, before);
+	change->keywords_after = mailhook_keep(mt, after);
 }
 
 /* The end */

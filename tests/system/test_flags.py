@@ -106,6 +106,22 @@ def test_different_changes_are_different_events(mail, box):
     assert events[-1] is drafts
 
 
+def test_more_lists_of_keywords_than_are_kept_at_once(mail, box):
+    """Twenty messages with a keyword of their own, twenty that have one of
+    two by turns: one event for each list, in whatever order they are met."""
+    for number in range(20):
+        box.append("INBOX", MAIL, f"$Own{number}")
+        box.append("INBOX", MAIL, f"$Turn{number % 2}")
+    mail.take()
+    box.ok("UID STORE 5:44 FLAGS ()")
+    cleared = {r.data["flagNames"]: r.data["uidset"] for r in mail.take()
+               if r.type == "FlagsClear"}
+    assert cleared == {
+        **{f"$Own{n}": str(5 + 2 * n) for n in range(20)},
+        "$Turn0": ",".join(str(uid) for uid in range(6, 46, 4)),
+        "$Turn1": ",".join(str(uid) for uid in range(8, 46, 4))}
+
+
 def test_fetch_of_a_body_is_message_read(mail, box):
     box.ok("UID FETCH 2 (BODY[])")
     mail.expect(event(mail, box, "MessageRead", "2", cause="fetch"))
