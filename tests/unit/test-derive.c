@@ -11,67 +11,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "derive/derive.h"
 #include "journal/presence.h"
-#include "test-journal-common.h"
-
-struct derive_test {
-	struct journal_test *journal;
-	struct mse_ledger_worker *worker;
-	struct mse_derive *derive;
-};
-
-static void open_derive(struct derive_test *test)
-{
-	struct mse_derive_parts parts = {
-		.journal = test->journal->journal,
-		.ledger = test->worker,
-		.appender = test->journal->appender,
-		.clock = &test->journal->clock.clock,
-		.server_name = "mail.example", .server_fqdn = "b1.example",
-	};
-	struct mse_error error;
-
-	if (mse_derive_new(&parts, &test->derive, &error) < 0)
-		fail_msg("%s", error.text);
-}
-
-static void open_test(struct derive_test *test, struct journal_test *journal)
-{
-	struct mse_ledger *ledger = mse_ledger_new_memory();
-	struct mse_error error;
-
-	test->journal = journal;
-	assert_non_null(ledger);
-	assert_int_equal(mse_ledger_worker_new(&ledger, false, &test->worker,
-					       &error), 0);
-	open_derive(test);
-}
-
-static void close_test(struct derive_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_free(&test->worker);
-}
-
-static void stop(struct derive_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_dispatch(test->worker);
-	journal_test_close(test->journal);
-	journal_test_open(test->journal);
-}
+#include "test-derive-common.h"
 
 /* Until nothing waits; time passes for looks, seals and commits. */
 static void settle(struct derive_test *test)
 {
-	struct mse_error error;
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
-		if (mse_derive_run(test->derive, &error) == INT64_MAX - 1)
-			fail_msg("%s", error.text);
-		mse_ledger_worker_dispatch(test->worker);
+		run_once(test);
 		mse_clock_fake_advance(&test->journal->clock, 1000);
 	}
 	assert_true(mse_derive_is_idle(test->derive));

@@ -9,10 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "derive/derive.h"
 #include "derive/quota.h"
 #include "event/event.h"
-#include "test-journal-common.h"
+#include "test-derive-common.h"
 
 /* Pure: one root's notes, and what follows */
 
@@ -158,65 +157,13 @@ static void test_state_text(void **state)
 
 /* With a journal and a ledger */
 
-struct quota_test {
-	struct journal_test *journal;
-	struct mse_ledger_worker *worker;
-	struct mse_derive *derive;
-};
-
-static void open_derive(struct quota_test *test)
+static void pass(struct derive_test *test)
 {
-	struct mse_derive_parts parts = {
-		.journal = test->journal->journal,
-		.ledger = test->worker,
-		.appender = test->journal->appender,
-		.clock = &test->journal->clock.clock,
-		.server_name = "mail.example", .server_fqdn = "b1.example",
-	};
-	struct mse_error error;
-
-	if (mse_derive_new(&parts, &test->derive, &error) < 0)
-		fail_msg("%s", error.text);
-}
-
-static void open_test(struct quota_test *test, struct journal_test *journal)
-{
-	struct mse_ledger *ledger = mse_ledger_new_memory();
-	struct mse_error error;
-
-	test->journal = journal;
-	assert_non_null(ledger);
-	assert_int_equal(mse_ledger_worker_new(&ledger, false, &test->worker,
-					       &error), 0);
-	open_derive(test);
-}
-
-static void close_test(struct quota_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_free(&test->worker);
-}
-
-static void restart(struct quota_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_dispatch(test->worker);
-	journal_test_close(test->journal);
-	journal_test_open(test->journal);
-	open_derive(test);
-}
-
-static void pass(struct quota_test *test)
-{
-	struct mse_error error;
-
-	if (mse_derive_run(test->derive, &error) == INT64_MAX - 1)
-		fail_msg("%s", error.text);
-	mse_ledger_worker_dispatch(test->worker);
+	run_once(test);
 	mse_clock_fake_advance(&test->journal->clock, 1000);
 }
 
-static void settle(struct quota_test *test)
+static void settle(struct derive_test *test)
 {
 	unsigned int i;
 
@@ -230,7 +177,7 @@ struct root {
 	uint64_t used, limit;
 };
 
-static void append(struct quota_test *test, enum mse_event_type type,
+static void append(struct derive_test *test, enum mse_event_type type,
 		   const struct root *root, const char *why)
 {
 	struct mse_event event;
@@ -262,19 +209,19 @@ static void append(struct quota_test *test, enum mse_event_type type,
 	mse_buf_clear(&bytes);
 }
 
-static void exceed(struct quota_test *test, const struct root *root)
+static void exceed(struct derive_test *test, const struct root *root)
 {
 	append(test, MSE_EVENT_QUOTA_EXCEED, root, "STORAGE");
 }
 
-static void fact(struct quota_test *test, const struct root *root,
+static void fact(struct derive_test *test, const struct root *root,
 		 const char *cause)
 {
 	append(test, MSE_EVENT_FACT_QUOTA, root, cause);
 }
 
 /* The types of derived records, first letters in order: "CW". */
-static void expect(struct quota_test *test, const char *types, char *last_r,
+static void expect(struct derive_test *test, const char *types, char *last_r,
 		   size_t size)
 {
 	struct mse_journal_reader *reader = journal_test_reader(test->journal);
@@ -312,7 +259,7 @@ static const struct root stale = { "u@x", NULL, "User quota", "stale", 90,
 
 static void test_derived_carries_what_its_cause_carried(void **state)
 {
-	struct quota_test test;
+	struct derive_test test;
 	char text[4096];
 
 	open_test(&test, *state);
@@ -336,7 +283,7 @@ static void test_derived_carries_what_its_cause_carried(void **state)
 
 static void test_change_comes_before_within(void **state)
 {
-	struct quota_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	fact(&test, &full, "login");
@@ -357,7 +304,7 @@ static void test_subjects_are_apart(void **state)
 		100 };
 	const struct root other_root = { "u@x", NULL, "Archive", "t", 50, 100 };
 	const struct root shared = { "v@x", "u@x", "User quota", "t", 50, 100 };
-	struct quota_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	exceed(&test, &full);
@@ -377,7 +324,7 @@ static void test_once_whatever_restarts(void **state)
 	unsigned int passes;
 
 	for (passes = 0; passes < 12; passes++) {
-		struct quota_test test;
+		struct derive_test test;
 		unsigned int i;
 
 		if (passes > 0) {
@@ -408,7 +355,7 @@ static void test_once_whatever_restarts(void **state)
 /* Appended and synced, but never committed; then nothing but the journal. */
 static void test_lost_ledger_repeats_nothing(void **state)
 {
-	struct quota_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	fact(&test, &full, "login");
@@ -431,7 +378,7 @@ static void test_lost_ledger_repeats_nothing(void **state)
 static void test_backlog(void **state)
 {
 	struct root one = full;
-	struct quota_test test;
+	struct derive_test test;
 	char user[32];
 	unsigned int i;
 
@@ -463,7 +410,7 @@ static void test_damage_before_facts(void **state)
 	struct mse_journal_reader *reader;
 	struct mse_read_result result;
 	struct mse_error error;
-	struct quota_test test;
+	struct derive_test test;
 	unsigned int gaps = 0;
 	enum mse_read read;
 
@@ -497,7 +444,7 @@ static void test_commits_under_load(void **state)
 {
 	struct mse_ledger_cursor cursor;
 	struct mse_error error;
-	struct quota_test test;
+	struct derive_test test;
 	uint64_t before;
 	unsigned int i;
 
@@ -520,7 +467,7 @@ static void test_commits_under_load(void **state)
 static void test_exceed_without_a_root(void **state)
 {
 	struct root none = full;
-	struct quota_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	none.root = NULL;

@@ -14,20 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "derive/derive.h"
 #include "derive/sockets.h"
 #include "event/event.h"
 #include "journal/presence.h"
-#include "test-journal-common.h"
+#include "test-derive-common.h"
 
 #define NOBODY "01890a5d-ac96-774b-bcce-b302099a8057"
 #define DAY_MS ((int64_t)24 * 3600 * 1000)
-
-struct session_test {
-	struct journal_test *journal;
-	struct mse_ledger_worker *worker;
-	struct mse_derive *derive;
-};
 
 /* A mail process: dies with mse_appender_free(). */
 struct process {
@@ -36,60 +29,8 @@ struct process {
 	char instance[MSE_UUID_SIZE];
 };
 
-static void open_derive(struct session_test *test)
-{
-	struct mse_derive_parts parts = {
-		.journal = test->journal->journal,
-		.ledger = test->worker,
-		.appender = test->journal->appender,
-		.clock = &test->journal->clock.clock,
-		.server_name = "mail.example", .server_fqdn = "b1.example",
-	};
-	struct mse_error error;
-
-	if (mse_derive_new(&parts, &test->derive, &error) < 0)
-		fail_msg("%s", error.text);
-}
-
-static void open_test(struct session_test *test, struct journal_test *journal)
-{
-	struct mse_ledger *ledger = mse_ledger_new_memory();
-	struct mse_error error;
-
-	test->journal = journal;
-	assert_non_null(ledger);
-	assert_int_equal(mse_ledger_worker_new(&ledger, false, &test->worker,
-					       &error), 0);
-	open_derive(test);
-}
-
-static void close_test(struct session_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_free(&test->worker);
-}
-
-static void restart(struct session_test *test)
-{
-	mse_derive_free(&test->derive);
-	mse_ledger_worker_dispatch(test->worker);
-	/* Or it would still be the one that has made everything anew. */
-	journal_test_close(test->journal);
-	journal_test_open(test->journal);
-	open_derive(test);
-}
-
-static void run_once(struct session_test *test)
-{
-	struct mse_error error;
-
-	if (mse_derive_run(test->derive, &error) == INT64_MAX - 1)
-		fail_msg("%s", error.text);
-	mse_ledger_worker_dispatch(test->worker);
-}
-
 /* Long enough for any look. */
-static void settle(struct session_test *test)
+static void settle(struct derive_test *test)
 {
 	unsigned int i;
 
@@ -100,7 +41,7 @@ static void settle(struct session_test *test)
 	assert_true(mse_derive_is_idle(test->derive));
 }
 
-static struct process start_process(struct session_test *test)
+static struct process start_process(struct derive_test *test)
 {
 	struct process process;
 
@@ -112,7 +53,7 @@ static struct process start_process(struct session_test *test)
 }
 
 /* Returns the record's id. */
-static const char *tell(struct session_test *test,
+static const char *tell(struct derive_test *test,
 			const struct process *process,
 			enum mse_event_type type, const char *session,
 			const char *socket)
@@ -146,7 +87,7 @@ static const char *tell(struct session_test *test,
 }
 
 /* Lost Logouts in the journal; the text of the last one. */
-static unsigned int count_lost(struct session_test *test, char *text_r,
+static unsigned int count_lost(struct derive_test *test, char *text_r,
 			       size_t size)
 {
 	struct mse_journal_reader *reader =
@@ -176,14 +117,14 @@ static unsigned int count_lost(struct session_test *test, char *text_r,
 	return count;
 }
 
-static void assert_lost(struct session_test *test, unsigned int count)
+static void assert_lost(struct derive_test *test, unsigned int count)
 {
 	assert_int_equal(count_lost(test, NULL, 0), count);
 }
 
 static void test_killed(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process one, two;
 	char id[MSE_UUID_SIZE], cause[64], text[4096];
 
@@ -226,7 +167,7 @@ static void test_killed(void **state)
    must not make us forget to read. */
 static void test_logout_before_death(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 	unsigned int i;
 
@@ -249,7 +190,7 @@ static void test_logout_before_death(void **state)
 /* Dead when it was looked at, but its Logout had not been read by then. */
 static void test_logout_unread(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 	unsigned int i;
 
@@ -270,7 +211,7 @@ static void test_logout_unread(void **state)
 /* Appended, and then nothing was committed. */
 static void test_crash_before_commit(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 
 	open_test(&test, *state);
@@ -289,7 +230,7 @@ static void test_crash_before_commit(void **state)
 /* The slot is held, but by somebody else. */
 static void test_slot_taken(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process, gone;
 
 	open_test(&test, *state);
@@ -306,7 +247,7 @@ static void test_slot_taken(void **state)
 
 static void test_no_promise(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 
 	open_test(&test, *state);
@@ -326,7 +267,7 @@ static void test_late_login(void **state)
 		"\"type\":\"Login\",\"time\":\"2026-11-24T10:00:00.000+00:00\","
 		"\"slot\":1,\"instance\":\"" NOBODY "\","
 		"\"data\":{\"vnd.mailhook.session\":\"s1\"},\"late\":true}\n";
-	struct session_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	journal_test_put(test.journal, "journal", text, sizeof(text) - 1);
@@ -389,7 +330,7 @@ static void close_connection(struct connection *connection)
 }
 
 /* Logged in, and asleep in imap-hibernate's hands. */
-static void hibernate(struct session_test *test, const char *session,
+static void hibernate(struct derive_test *test, const char *session,
 		      const char *socket)
 {
 	struct process process = start_process(test);
@@ -403,7 +344,7 @@ static void hibernate(struct session_test *test, const char *session,
 static void ends_while_hibernated(struct journal_test *journal, int domain)
 {
 	struct connection connection, other;
-	struct session_test test;
+	struct derive_test test;
 	char text[4096];
 
 	open_test(&test, journal);
@@ -441,7 +382,7 @@ static void test_hibernated_tcp(void **state)
 static void test_resumed(void **state)
 {
 	struct connection connection;
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 
 	open_test(&test, *state);
@@ -466,7 +407,7 @@ static void test_resumed(void **state)
 static void test_unseen(void **state)
 {
 	struct connection connection;
-	struct session_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	open_connection(&connection, AF_UNIX);
@@ -489,7 +430,7 @@ static void test_unseen(void **state)
 static void test_other_boot(void **state)
 {
 	struct connection connection;
-	struct session_test test;
+	struct derive_test test;
 
 	open_test(&test, *state);
 	open_connection(&connection, AF_UNIX);
@@ -504,7 +445,7 @@ static void test_other_boot(void **state)
 static void test_new_presence(void **state)
 {
 	struct journal_test *journal = *state;
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 
 	open_test(&test, journal);
@@ -529,7 +470,7 @@ static void test_new_presence(void **state)
 /* A machine stops with more sessions than one look takes. */
 static void test_many(void **state)
 {
-	struct session_test test;
+	struct derive_test test;
 	struct process process;
 	char session[16];
 	unsigned int i;
