@@ -241,75 +241,32 @@ static int run_batch(struct mse_ledger *ledger, struct mse_ledger_job *job,
 
 /* The events that follow */
 
-struct copy {
-	struct mse_event event;
-	char *strings[MSE_PARAM_COUNT];
-};
-
-static void clear_copy(struct copy *copy)
-{
-	unsigned int i;
-
-	for (i = 0; i < MSE_PARAM_COUNT; i++)
-		free(copy->strings[i]);
-}
-
-/* Derived events carry what their cause carried, its time too: that is when
-   it happened, however late the daemon learns of it. */
-static int copy_data(const struct mse_record *record, struct copy *copy)
-{
-	uint64_t number;
-	unsigned int i;
-	int ret;
-
-	for (i = 0; i < MSE_PARAM_COUNT; i++) {
-		if (mse_param_kind(i) == MSE_KIND_STRING) {
-			ret = mse_record_string(record, i, &copy->strings[i]);
-			if (ret > 0)
-				mse_event_set_string(&copy->event, i,
-						     copy->strings[i]);
-		} else {
-			ret = mse_record_number(record, i, &number);
-			if (ret > 0)
-				mse_event_set_number(&copy->event, i, number);
-		}
-		if (ret < 0)
-			return -1;
-	}
-	return 0;
-}
-
 static int put_in_line(struct mse_derive *derive,
 		       const struct mse_record *record,
 		       enum mse_event_type type, const char *resource)
 {
 	char cause[MSE_DERIVE_CAUSE_SIZE];
-	struct copy copy;
-	int ret;
+	struct mse_derive_copy copy;
 
 	snprintf(cause, sizeof(cause), "%s:%s", record->id,
 		 mse_event_type_name(type));
 	if (mse_derive_seen_has(&derive->seen, cause))
 		return 0;
-	memset(&copy, 0, sizeof(copy));
-	mse_event_init(&copy.event, type, record->time_ms);
-	mse_uuid_make(mse_clock_wall(derive->clock), copy.event.id);
-	ret = copy_data(record, &copy);
-	if (ret == 0) {
-		copy.event.user = record->user;
-		copy.event.owner = record->owner;
-		copy.event.cause = cause;
-		/* A word between the plugin and us. */
-		mse_event_set_string(&copy.event, MSE_PARAM_REASON, NULL);
-		mse_event_set_string(&copy.event, MSE_PARAM_QUOTA_RESOURCE,
-				     resource);
-		mse_event_write(&copy.event, &derive->events);
-		ret = mse_buf_failed(&derive->events) ? -1 : 0;
-	}
-	if (ret == 0)
-		derive->event_records++;
-	clear_copy(&copy);
-	return ret;
+	/* It happened when its cause did, however late the daemon learns of
+	   it. */
+	if (mse_derive_copy_init(derive, record, type, record->time_ms,
+				 &copy) < 0)
+		return -1;
+	copy.event.cause = cause;
+	/* A word between the plugin and us. */
+	mse_event_set_string(&copy.event, MSE_PARAM_REASON, NULL);
+	mse_event_set_string(&copy.event, MSE_PARAM_QUOTA_RESOURCE, resource);
+	mse_event_write(&copy.event, &derive->events);
+	mse_derive_copy_clear(&copy);
+	if (mse_buf_failed(&derive->events))
+		return -1;
+	derive->event_records++;
+	return 0;
 }
 
 static const char *resource_of(const struct mse_quota_outcome *outcome)

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "derive/derive.h"
+#include "event/event.h"
 #include "event/record.h"
 #include "journal/presence.h"
 #include "journal/reader.h"
@@ -200,5 +201,22 @@ int mse_derive_submit(struct mse_derive *derive, bool all,
 /* Forgets a job in flight and leaves "clean" behind. */
 void mse_derive_submit_clean(struct mse_derive *derive);
 void mse_derive_changes_clear(struct mse_derive_changes *changes);
+
+/* derive-copy.c */
+
+/* An event with strings of its own. */
+struct mse_derive_copy {
+	struct mse_event event;
+	char *strings[MSE_PARAM_COUNT];
+};
+
+/* A new event, with an id of now, that carries what the record carried; user
+   and owner are borrowed from it. -1: memory is out, or it holds something
+   that cannot be. Free with mse_derive_copy_clear(). */
+int mse_derive_copy_init(const struct mse_derive *derive,
+			 const struct mse_record *record,
+			 enum mse_event_type type, int64_t time_ms,
+			 struct mse_derive_copy *copy_r);
+void mse_derive_copy_clear(struct mse_derive_copy *copy);
 
 #endif

@@ -232,58 +232,27 @@ int mse_sessions_forget(struct mse_derive *derive)
 
 /* Logouts */
 
-/* What the Login carried. The strings in owned[] live until it is written. */
-static int copy_params(const struct mse_record *login, struct mse_event *event,
-		       char *owned[MSE_PARAM_COUNT])
-{
-	uint64_t number;
-	unsigned int i;
-	int ret = 0;
-
-	for (i = 0; i < MSE_PARAM_COUNT && ret >= 0; i++) {
-		if (i == MSE_PARAM_TIMESTAMP)
-			continue; /* the Logout's own */
-		if (mse_param_kind(i) == MSE_KIND_STRING) {
-			ret = mse_record_string(login, i, &owned[i]);
-			if (ret > 0)
-				mse_event_set_string(event, i, owned[i]);
-			continue;
-		}
-		ret = mse_record_number(login, i, &number);
-		if (ret > 0)
-			mse_event_set_number(event, i, number);
-	}
-	return ret < 0 ? -1 : 0;
-}
-
 static int put_in_line(struct mse_derive *derive,
 		       const struct mse_record *login, const char *key,
 		       bool asleep, const char *slot)
 {
-	char *owned[MSE_PARAM_COUNT] = { NULL };
+	struct mse_derive_copy copy;
 	char instance[MSE_UUID_SIZE];
-	struct mse_event event;
-	unsigned int i;
-	int ret;
 
-	mse_event_init(&event, MSE_EVENT_LOGOUT, mse_clock_wall(derive->clock));
-	event.user = login->user;
-	event.owner = login->owner;
-	event.cause = login->id;
+	if (mse_derive_copy_init(derive, login, MSE_EVENT_LOGOUT,
+				 mse_clock_wall(derive->clock), &copy) < 0)
+		return -1;
+	copy.event.cause = login->id;
 	if (!asleep) {
 		snprintf(instance, sizeof(instance), "%.36s", key);
-		event.instance = instance;
-		event.slot = (unsigned int)strtoul(slot, NULL, 10);
+		copy.event.instance = instance;
+		copy.event.slot = (unsigned int)strtoul(slot, NULL, 10);
 	}
-	ret = copy_params(login, &event, owned);
-	if (ret == 0) {
-		mse_event_set_string(&event, MSE_PARAM_DISCONNECT, "lost");
-		mse_event_write(&event, &derive->late);
-		derive->late_records++;
-	}
-	for (i = 0; i < MSE_PARAM_COUNT; i++)
-		free(owned[i]);
-	return ret;
+	mse_event_set_string(&copy.event, MSE_PARAM_DISCONNECT, "lost");
+	mse_event_write(&copy.event, &derive->late);
+	mse_derive_copy_clear(&copy);
+	derive->late_records++;
+	return 0;
 }
 
 /* Nothing can or need be told of it. */
