@@ -2,11 +2,11 @@
  * Whether the ledger is the one that belongs to this journal.
  *
  * Each start, each reload and each hour count one generation up, in the ledger
- * and then in presence. A ledger that has none beside existing journal files is a new one: the old
- * one was lost, and endpoints begin at the oldest kept record. One with a
- * lower number than presence was restored from a backup: what it numbered
- * since then is unknown, so each of its cursors begins a new stream, which
- * an empty stream stands for until its endpoint is started.
+ * and then in presence. A ledger that has none beside existing journal files
+ * is a new one: the old one was lost, and endpoints begin at the oldest kept
+ * record. One with a lower number than presence was restored from a backup:
+ * what it numbered since then is unknown, so each of its cursors begins a new
+ * stream, which an empty stream stands for until its endpoint is started.
  *
  * Invariant: what was found is in the ledger with the new generation, in one
  * transaction, until every endpoint has acted on it: a crash in between

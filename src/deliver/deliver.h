@@ -45,10 +45,11 @@ void mse_deliver_free(struct mse_deliver **deliver);
 
 /* Takes on a configuration (borrowed until the next configure): at start and
    on reload. An endpoint whose cursor has no stream (the ledger was restored
-   from a backup) goes on there in a new one, with a Gap. New endpoints start at the journal's end, removed ones keep
-   their cursor in the ledger, unchanged ones notice nothing. Asynchronous:
-   while a changed endpoint's requests are out, mse_deliver_is_settled() is
-   false and the old configuration must stay alive. */
+   from a backup) goes on there in a new one, with a Gap. New endpoints start
+   at the journal's end, removed ones keep their cursor in the ledger,
+   unchanged ones notice nothing. Asynchronous: while a changed endpoint's
+   requests are out, mse_deliver_is_settled() is false and the old
+   configuration must stay alive. */
 int mse_deliver_configure(struct mse_deliver *deliver,
 			  const struct mse_conf *conf,
 			  struct mse_error *error_r);

@@ -111,20 +111,25 @@ int mse_derive_note_forgotten(struct mse_derive *derive, const char *file)
 	return 0;
 }
 
-void mse_derive_changes_clear(struct mse_derive_changes *changes)
+void mse_derive_state_free(struct mse_derive_state *list, size_t count)
 {
 	size_t i;
 
-	for (i = 0; i < changes->state_count; i++) {
-		free(changes->state[i].key);
-		free(changes->state[i].value);
+	for (i = 0; i < count; i++) {
+		free(list[i].key);
+		free(list[i].value);
 	}
-	free(changes->state);
+	free(list);
+}
+
+void mse_derive_changes_clear(struct mse_derive_changes *changes)
+{
+	mse_derive_state_free(changes->state, changes->state_count);
+	mse_derive_state_free(changes->resolved, changes->resolved_count);
 	free(changes->checkpoints);
 	free(changes->announced);
 	free(changes->late);
 	free(changes->forgotten);
-	mse_derive_memories_free(changes->memories, changes->memory_count);
 	memset(changes, 0, sizeof(*changes));
 }
 
@@ -134,7 +139,7 @@ bool mse_derive_has_changes(const struct mse_derive *derive)
 
 	return changes->checkpoint_count > 0 || changes->announced_count > 0 ||
 	       changes->late_count > 0 || changes->state_count > 0 ||
-	       changes->forgotten_count > 0 || changes->memory_count > 0 ||
+	       changes->forgotten_count > 0 || changes->resolved_count > 0 ||
 	       changes->seal_file[0] != '\0' ||
 	       changes->boot ||
 	       strcmp(derive->position.file, derive->committed.file) != 0 ||
@@ -154,24 +159,17 @@ static int put_state(struct mse_ledger *ledger,
 				      state->value, error_r);
 }
 
-static int put_memories(struct mse_ledger *ledger,
-			const struct mse_derive_changes *changes,
-			struct mse_error *error_r)
+static int put_states(struct mse_ledger *ledger,
+		      const struct mse_derive_state *list, size_t count,
+		      struct mse_error *error_r)
 {
-	const struct mse_derive_memory *memory;
 	size_t i;
-	int ret = 0;
 
-	for (i = 0; i < changes->memory_count && ret == 0; i++) {
-		memory = &changes->memories[i];
-		ret = memory->value == NULL ?
-			mse_ledger_delete_derived(ledger, memory->kind,
-						  memory->key, error_r) :
-			mse_ledger_put_derived(ledger, memory->kind,
-					       memory->key, memory->value,
-					       error_r);
+	for (i = 0; i < count; i++) {
+		if (put_state(ledger, &list[i], error_r) < 0)
+			return -1;
 	}
-	return ret;
+	return 0;
 }
 
 static int put_lists(struct mse_ledger *ledger,
@@ -202,10 +200,9 @@ static int put_lists(struct mse_ledger *ledger,
 					   error_r) < 0)
 			return -1;
 	}
-	for (i = 0; i < changes->state_count; i++) {
-		if (put_state(ledger, &changes->state[i], error_r) < 0)
-			return -1;
-	}
+	if (put_states(ledger, changes->state, changes->state_count,
+		       error_r) < 0)
+		return -1;
 	for (i = 0; i < changes->forgotten_count; i++) {
 		if (mse_ledger_forget_file(ledger, changes->forgotten[i],
 					   error_r) < 0 ||
@@ -227,7 +224,8 @@ static int run_commit(struct mse_ledger *ledger, struct mse_ledger_job *job,
 	if (mse_ledger_put_cursor(ledger, MSE_LEDGER_DERIVE, &commit->cursor,
 				  error_r) < 0 ||
 	    put_lists(ledger, changes, error_r) < 0 ||
-	    put_memories(ledger, changes, error_r) < 0 ||
+	    put_states(ledger, changes->resolved, changes->resolved_count,
+		       error_r) < 0 ||
 	    mse_ledger_put_value(ledger, "alive", commit->alive, error_r) < 0)
 		return -1;
 	if (changes->seal_file[0] != '\0' &&

@@ -42,27 +42,16 @@ struct mse_derive_batch {
 	struct mse_derive *derive; /* NULL: it is gone */
 	struct note *notes;
 	size_t count, size, octets;
-	struct mse_derive_memory *memories;
-	size_t memory_count, memory_size;
+	struct mse_derive_state *states; /* to remember */
+	size_t state_count, state_size;
 	bool in_flight;
 };
 
-static void forget_memories(struct mse_derive_batch *batch)
+static void forget_states(struct mse_derive_batch *batch)
 {
-	mse_derive_memories_free(batch->memories, batch->memory_count);
-	batch->memories = NULL;
-	batch->memory_count = batch->memory_size = 0;
-}
-
-void mse_derive_memories_free(struct mse_derive_memory *memories, size_t count)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++) {
-		free(memories[i].key);
-		free(memories[i].value);
-	}
-	free(memories);
+	mse_derive_state_free(batch->states, batch->state_count);
+	batch->states = NULL;
+	batch->state_count = batch->state_size = 0;
 }
 
 static void free_batch(struct mse_derive_batch *batch)
@@ -74,7 +63,7 @@ static void free_batch(struct mse_derive_batch *batch)
 		free(batch->notes[i].text);
 	}
 	free(batch->notes);
-	forget_memories(batch);
+	forget_states(batch);
 	free(batch);
 }
 
@@ -158,7 +147,7 @@ bool mse_derive_may_read(const struct mse_derive *derive)
 	const struct mse_derive_batch *batch = derive->batch;
 
 	return derive->event_records == 0 &&
-	       derive->changes.memory_count == 0 &&
+	       derive->changes.resolved_count == 0 &&
 	       derive->changes.state_count < MSE_DERIVE_STATE_MAX &&
 	       (batch == NULL || (!batch->in_flight &&
 				  batch->count < NOTES_MAX &&
@@ -170,23 +159,23 @@ bool mse_derive_may_read(const struct mse_derive *derive)
 static int remember(struct mse_derive_batch *batch, const char *key,
 		    const char *value)
 {
-	struct mse_derive_memory *list, *memory;
+	struct mse_derive_state *list, *state;
 
-	list = mse_derive_grow(batch->memories, &batch->memory_size,
-			       batch->memory_count, sizeof(*list));
+	list = mse_derive_grow(batch->states, &batch->state_size,
+			       batch->state_count, sizeof(*list));
 	if (list == NULL)
 		return -1;
-	batch->memories = list;
-	memory = &list[batch->memory_count];
-	memory->kind = KIND_QUOTA;
-	memory->key = strdup(key);
-	memory->value = strdup(value);
-	if (memory->key == NULL || memory->value == NULL) {
-		free(memory->key);
-		free(memory->value);
+	batch->states = list;
+	state = &list[batch->state_count];
+	state->kind = KIND_QUOTA;
+	state->key = strdup(key);
+	state->value = strdup(value);
+	if (state->key == NULL || state->value == NULL) {
+		free(state->key);
+		free(state->value);
 		return -1;
 	}
-	batch->memory_count++;
+	batch->state_count++;
 	return 0;
 }
 
@@ -229,7 +218,7 @@ static int run_batch(struct mse_ledger *ledger, struct mse_ledger_job *job,
 	size_t i;
 	int ret = 0;
 
-	forget_memories(batch);
+	forget_states(batch);
 	if (mse_ledger_savepoint(ledger, error_r) < 0)
 		return -1;
 	for (i = 0; i < batch->count && ret == 0; i++)
@@ -306,10 +295,10 @@ static int take_outcome(struct mse_derive *derive,
 		if (put_note_in_line(derive, &batch->notes[i]) < 0)
 			return -1;
 	}
-	derive->changes.memories = batch->memories;
-	derive->changes.memory_count = batch->memory_count;
-	batch->memories = NULL;
-	batch->memory_count = batch->memory_size = 0;
+	derive->changes.resolved = batch->states;
+	derive->changes.resolved_count = batch->state_count;
+	batch->states = NULL;
+	batch->state_count = batch->state_size = 0;
 	derive->commit_at = 0;
 	return 0;
 }
@@ -344,7 +333,7 @@ void mse_derive_resolve(struct mse_derive *derive, int64_t mono_ms)
 
 	if (batch == NULL || batch->in_flight || batch->count == 0 ||
 	    derive->commit != NULL || derive->event_records > 0 ||
-	    derive->changes.memory_count > 0 || mono_ms < derive->resolve_at)
+	    derive->changes.resolved_count > 0 || mono_ms < derive->resolve_at)
 		return;
 	derive->resolve_at = mono_ms + RESOLVE_EVERY_MS;
 	batch->in_flight = true;

@@ -73,11 +73,9 @@ struct mse_derive_changes {
 	size_t state_count, state_size;
 	char (*forgotten)[MSE_UUID_SIZE]; /* released files */
 	size_t forgotten_count, forgotten_size;
-	struct mse_derive_memory {
-		const char *kind;      /* a literal */
-		char *key, *value;     /* value NULL: forget it */
-	} *memories;
-	size_t memory_count;
+	/* What resolving a batch of facts came to: all of it or nothing. */
+	struct mse_derive_state *resolved;
+	size_t resolved_count;
 	char seal_file[MSE_UUID_SIZE]; /* "": no seal */
 	uint64_t seal_length;
 	bool boot;               /* this boot is accounted for */
@@ -178,8 +176,7 @@ bool mse_derive_may_read(const struct mse_derive *derive);
 /* Sends what is noted to the ledger's thread, one batch at a time. */
 void mse_derive_resolve(struct mse_derive *derive, int64_t mono_ms);
 void mse_derive_batch_leave(struct mse_derive *derive);
-void mse_derive_memories_free(struct mse_derive_memory *memories,
-			      size_t count);
+void mse_derive_state_free(struct mse_derive_state *list, size_t count);
 
 /* derive-commit.c */
 int mse_derive_note_checkpoint(struct mse_derive *derive,
