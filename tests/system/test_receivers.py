@@ -69,6 +69,10 @@ class Running:
             return []
         if self.language == "php":
             with sqlite3.connect(self.store) as one:
+                # The file is there before the receiver has made the table.
+                if not one.execute("SELECT 1 FROM sqlite_master WHERE "
+                                   "name = 'events'").fetchone():
+                    return []
                 return [json.loads(body) for body, in one.execute(
                     "SELECT body FROM events ORDER BY rowid")]
         return [json.loads(line)
@@ -100,9 +104,10 @@ def running(request, configuration, receiver, tmp_path):
     if request.param != "python" and shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed, so its receiver "
                     "cannot be tried")
-    path = configuration.add("theirs", retry_first='"1s"', retry_max='"1s"')
+    name = f"theirs-{request.node.name.partition('[')[0]}-{request.param}"
+    path = configuration.add(name, retry_first='"1s"', retry_max='"1s"')
     one = Running(request.param, receiver.secrets[path][0], tmp_path)
-    configuration.endpoints["theirs"]["url"] = \
+    configuration.endpoints[name]["url"] = \
         f'"http://127.0.0.1:{one.port}/"'
     one.start()
     yield one
