@@ -380,6 +380,7 @@ static void count_answer(struct mse_item *item,
 		answer->status : 0;
 	snprintf(item->last_error, sizeof(item->last_error), "%s",
 		 answer->text);
+	mse_item_keep_answer(item, answer->body, answer->body_len);
 	endpoint->last_outcome = mse_outcome_name(answer->outcome);
 	snprintf(endpoint->last_error, sizeof(endpoint->last_error), "%s",
 		 answer->text);

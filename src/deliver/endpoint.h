@@ -50,6 +50,8 @@ struct mse_item {
 	struct mse_head tries;        /* attempts, used time, holds */
 	int last_status;
 	char last_error[256];
+	char *answer; /* how the last answer's body began; NULL: none */
+	size_t answer_len;
 	struct mse_sending *sending;
 	void (*test_done)(const struct mse_request *request,
 			  const struct mse_answer *answer, void *context);
@@ -183,6 +185,8 @@ struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 			      enum mse_item_origin origin, const char *text,
 			      size_t len);
 void mse_item_free(struct mse_item **item);
+/* Keeps how the answer's body begins, as far as a row has room for it. */
+void mse_item_keep_answer(struct mse_item *item, const void *body, size_t len);
 /* Frees what only sending needs. */
 void mse_item_drop_text(struct mse_item *item);
 
@@ -205,7 +209,7 @@ struct mse_row_copy {
 	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE } op;
 	struct mse_ledger_row row;
 	char *strings[4];
-	char *record;
+	char *record, *answer;
 };
 int mse_row_copy(struct mse_row_copy *copy, const struct mse_ledger_row *row);
 void mse_row_clear(struct mse_row_copy *copy);

@@ -34,11 +34,28 @@ struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 	return item;
 }
 
+void mse_item_keep_answer(struct mse_item *item, const void *body, size_t len)
+{
+	free(item->answer);
+	item->answer = NULL;
+	item->answer_len = 0;
+	if (len > MSE_LEDGER_ANSWER_MAX)
+		len = MSE_LEDGER_ANSWER_MAX;
+	if (len > 0)
+		item->answer = malloc(len);
+	/* Without memory it is not kept: nothing hangs on it. */
+	if (item->answer == NULL)
+		return;
+	memcpy(item->answer, body, len);
+	item->answer_len = len;
+}
+
 void mse_item_drop_text(struct mse_item *item)
 {
 	char id[MSE_UUID_SIZE];
 
 	mse_sending_free(&item->sending);
+	mse_item_keep_answer(item, NULL, 0);
 	if (item->text == NULL)
 		return;
 	memcpy(id, item->record.id, sizeof(id));

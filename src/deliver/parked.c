@@ -21,6 +21,7 @@ void mse_row_clear(struct mse_row_copy *copy)
 	for (i = 0; i < sizeof(copy->strings) / sizeof(copy->strings[0]); i++)
 		free(copy->strings[i]);
 	free(copy->record);
+	free(copy->answer);
 	memset(copy, 0, sizeof(*copy));
 }
 
@@ -39,10 +40,19 @@ int mse_row_copy(struct mse_row_copy *copy, const struct mse_ledger_row *row)
 			memcpy(copy->record, row->record, row->record_len);
 		copy->row.record = copy->record;
 	}
+	copy->row.answer = NULL;
+	if (row->answer != NULL && row->answer_len > 0) {
+		copy->answer = malloc(row->answer_len);
+		if (copy->answer != NULL)
+			memcpy(copy->answer, row->answer, row->answer_len);
+		copy->row.answer = copy->answer;
+	}
 	if (copy->row.id == NULL || copy->row.type == NULL ||
 	    copy->row.lane == NULL || copy->row.last_error == NULL ||
 	    (row->record != NULL && row->record_len > 0 &&
-	     copy->record == NULL)) {
+	     copy->record == NULL) ||
+	    (row->answer != NULL && row->answer_len > 0 &&
+	     copy->answer == NULL)) {
 		mse_row_clear(copy);
 		return -1;
 	}
@@ -248,6 +258,8 @@ void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 	row_r->last_error = item->last_error;
 	row_r->record = item->text;
 	row_r->record_len = item->len;
+	row_r->answer = item->answer;
+	row_r->answer_len = item->answer_len;
 }
 
 /* A row is the lane's head from now on. */

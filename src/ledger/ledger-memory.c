@@ -28,7 +28,9 @@ static struct mse_ledger_row *copy_row(const struct mse_ledger_row *row,
 {
 	const char *texts[] = {row->id, row->type, row->lane, row->last_error};
 	struct mse_ledger_row *copy;
-	size_t i, size = sizeof(*row) + record_len;
+	size_t answer_len = row->answer_len < MSE_LEDGER_ANSWER_MAX ?
+		row->answer_len : MSE_LEDGER_ANSWER_MAX;
+	size_t i, size = sizeof(*row) + record_len + answer_len;
 	char *to;
 
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -46,6 +48,12 @@ static struct mse_ledger_row *copy_row(const struct mse_ledger_row *row,
 	if (record_len > 0) {
 		memcpy(to, record, record_len);
 		copy->record = to;
+	}
+	copy->answer_len = answer_len;
+	copy->answer = NULL;
+	if (answer_len > 0) {
+		memcpy(to + record_len, row->answer, answer_len);
+		copy->answer = to + record_len;
 	}
 	return copy;
 }
@@ -156,6 +164,10 @@ memory_each_row(struct mse_ledger *ledger, const struct mse_row_filter *filter,
 		shown = *row;
 		if (!filter->with_record)
 			shown.record = NULL;
+		if (!filter->with_answer) {
+			shown.answer = NULL;
+			shown.answer_len = 0;
+		}
 		ret = found(&shown, context);
 		if (ret != 0)
 			return ret;
@@ -213,13 +225,16 @@ static int memory_trim_dead(struct mse_ledger *ledger, const char *endpoint,
 	struct mse_memory *memory = (struct mse_memory *)ledger;
 	const struct mse_ledger_row *row;
 	struct mse_ledger_totals totals;
+	struct mse_ledger_row line;
 
 	while ((row = oldest_dead(memory, endpoint)) != NULL) {
 		(void)memory_totals(ledger, endpoint, &totals, error_r);
 		if (row->changed_at_ms >= before_ms &&
 		    totals.dead_octets <= octets)
 			break;
-		if (store_row(memory, endpoint, row, NULL, 0, error_r) < 0)
+		line = *row;
+		line.answer_len = 0;
+		if (store_row(memory, endpoint, &line, NULL, 0, error_r) < 0)
 			return -1;
 	}
 	return 0;

@@ -8,7 +8,7 @@
 /*
  * Rows of the SQLite backend. Invariants: row.record_len > 0 if and only if
  * record has a line of the same key; nothing here but each_row(with_record)
- * reads an event's bytes. States are written into the SQL as numbers, because
+ * reads an event's bytes, and each_row(with_answer) an answer's. States are written into the SQL as numbers, because
  * SQLite uses a partial index only if it sees its condition in the text.
  */
 
@@ -70,6 +70,29 @@ static int put_line(struct mse_sqlite *sqlite, const char *endpoint,
 	return ret;
 }
 
+/* Most rows never had an answer, so there is seldom something to forget. */
+static int put_answer(struct mse_sqlite *sqlite, const char *endpoint,
+		      const struct mse_ledger_row *row,
+		      struct mse_error *error_r)
+{
+	size_t len = row->answer_len < MSE_LEDGER_ANSWER_MAX ?
+		row->answer_len : MSE_LEDGER_ANSWER_MAX;
+	sqlite3_stmt *stmt;
+
+	stmt = mse_sqlite_take(sqlite, len == 0 ?
+		"DELETE FROM answer WHERE key = (SELECT key FROM row"
+		" WHERE endpoint = ?1 AND sequence = ?2)" :
+		"REPLACE INTO answer (key, bytes) SELECT key, ?3 FROM row"
+		" WHERE endpoint = ?1 AND sequence = ?2", error_r);
+	if (stmt == NULL)
+		return -1;
+	mse_sqlite_bind_text(stmt, 1, endpoint);
+	mse_sqlite_bind_uint(stmt, 2, row->sequence);
+	if (len > 0)
+		sqlite3_bind_blob64(stmt, 3, row->answer, len, SQLITE_STATIC);
+	return mse_sqlite_finish(sqlite, stmt, error_r);
+}
+
 int mse_sqlite_put_row(struct mse_ledger *ledger, const char *endpoint,
 		       const struct mse_ledger_row *row,
 		       struct mse_error *error_r)
@@ -78,7 +101,8 @@ int mse_sqlite_put_row(struct mse_ledger *ledger, const char *endpoint,
 	sqlite3_stmt *stmt;
 	sqlite3_int64 key = 0;
 
-	if (put_line(sqlite, endpoint, row, &key, error_r) < 0)
+	if (put_line(sqlite, endpoint, row, &key, error_r) < 0 ||
+	    put_answer(sqlite, endpoint, row, error_r) < 0)
 		return -1;
 	if (row->record_len == 0)
 		return 0; /* a trigger has dropped what was there */
@@ -107,7 +131,9 @@ int mse_sqlite_update_row(struct mse_ledger *ledger, const char *endpoint,
 	if (stmt == NULL)
 		return -1;
 	bind_row(stmt, endpoint, row);
-	return mse_sqlite_finish(sqlite, stmt, error_r);
+	if (mse_sqlite_finish(sqlite, stmt, error_r) < 0)
+		return -1;
+	return put_answer(sqlite, endpoint, row, error_r);
 }
 
 /* Runs a statement about (endpoint, number). */
@@ -168,6 +194,8 @@ static const char *filter_index(const struct mse_row_filter *filter)
 		return " INDEXED BY row_parked";
 	if (filter->state == MSE_ROW_ANSWERED)
 		return " INDEXED BY row_answered";
+	if (filter->state == MSE_ROW_DEAD)
+		return " INDEXED BY row_died";
 	return "";
 }
 
@@ -177,6 +205,10 @@ static void filter_sql(struct mse_buf *sql, const struct mse_row_filter *filter)
 	if (filter->with_record)
 		mse_buf_append_str(sql,
 			", (SELECT bytes FROM record WHERE key = row.key)");
+	if (filter->with_answer)
+		mse_buf_appendf(sql, ", %s(SELECT bytes FROM answer"
+				" WHERE key = row.key)",
+				filter->with_record ? "" : "NULL, ");
 	mse_buf_append_str(sql, " FROM row");
 	mse_buf_append_str(sql, filter_index(filter));
 	mse_buf_append_str(sql, " WHERE endpoint = ?1 AND sequence > ?2");
@@ -227,8 +259,8 @@ static sqlite3_stmt *filter_stmt(struct mse_sqlite *sqlite,
 }
 
 static int load_row(struct mse_sqlite *sqlite, sqlite3_stmt *stmt,
-		    bool with_record, struct mse_ledger_row *row_r,
-		    struct mse_error *error_r)
+		    const struct mse_row_filter *filter,
+		    struct mse_ledger_row *row_r, struct mse_error *error_r)
 {
 	memset(row_r, 0, sizeof(*row_r));
 	row_r->sequence = (uint64_t)sqlite3_column_int64(stmt, 0);
@@ -244,7 +276,12 @@ static int load_row(struct mse_sqlite *sqlite, sqlite3_stmt *stmt,
 	row_r->last_status = sqlite3_column_int(stmt, 10);
 	row_r->last_error = mse_sqlite_text(stmt, 11);
 	row_r->record_len = (size_t)sqlite3_column_int64(stmt, 12);
-	if (!with_record || row_r->record_len == 0)
+	if (filter->with_answer) {
+		row_r->answer = sqlite3_column_blob(stmt, 14);
+		row_r->answer_len = row_r->answer == NULL ? 0 :
+			(size_t)sqlite3_column_bytes(stmt, 14);
+	}
+	if (!filter->with_record || row_r->record_len == 0)
 		return 0;
 
 	row_r->record = sqlite3_column_blob(stmt, 13);
@@ -272,8 +309,7 @@ int mse_sqlite_each_row(struct mse_ledger *ledger,
 	if (stmt == NULL)
 		return -1;
 	while ((ret = mse_sqlite_step(sqlite, stmt, error_r)) > 0) {
-		ret = load_row(sqlite, stmt, filter->with_record, &row,
-			       error_r);
+		ret = load_row(sqlite, stmt, filter, &row, error_r);
 		if (ret == 0)
 			ret = found(&row, context);
 		if (ret != 0)

@@ -13,6 +13,7 @@
  *	            a million of them reads no event's bytes
  *	record      the bytes of a row that still has them, by row.key; apart,
  *	            so that counting an attempt does not rewrite a megabyte
+ *	answer      how the last answer to a row's request began, by row.key
  *	totals      what rows of a state there are and how many octets,
  *	            kept by triggers: exact at any size, within the transaction
  *	seal        length at which a rotated journal file ends
@@ -23,7 +24,8 @@
  *
  * row_waits finds the head of a lane, row_parked walks heads in order of
  * number, row_dead finds the oldest bytes to drop, row_answered what a
- * cursor has passed, row_id the event a person asks for.
+ * cursor has passed, row_id the event a person asks for, row_died lists what
+ * was given up.
  */
 
 /* "mhLg" */
@@ -130,8 +132,23 @@ static const char schema_2[] =
 	" PRIMARY KEY (kind, key)"
 	") WITHOUT ROWID;";
 
+static const char schema_3[] =
+	"CREATE TABLE answer ("
+	" key INTEGER PRIMARY KEY,"
+	" bytes BLOB NOT NULL"
+	");"
+	"CREATE INDEX row_died ON row (endpoint, sequence) WHERE state = 1;"
+	"CREATE TRIGGER answer_delete AFTER DELETE ON row BEGIN"
+	" DELETE FROM answer WHERE key = old.key;"
+	"END;"
+	/* Dead letters that are trimmed keep their line alone. */
+	"CREATE TRIGGER answer_trim AFTER UPDATE OF record_len ON row"
+	" WHEN new.record_len = 0 BEGIN"
+	" DELETE FROM answer WHERE key = new.key;"
+	"END;";
+
 static const char *const steps[] = {
-	schema_1, schema_2,
+	schema_1, schema_2, schema_3,
 };
 #define CURRENT ((int)(sizeof(steps) / sizeof(steps[0])))
 

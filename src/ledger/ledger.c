@@ -119,7 +119,11 @@ int mse_ledger_update_row(struct mse_ledger *ledger, const char *endpoint,
 			  const struct mse_ledger_row *row,
 			  struct mse_error *error_r)
 {
-	return ledger->ops->update_row(ledger, endpoint, row, error_r);
+	if (mse_ledger_savepoint(ledger, error_r) < 0)
+		return -1;
+	return whole(ledger,
+		     ledger->ops->update_row(ledger, endpoint, row, error_r),
+		     error_r);
 }
 
 int mse_ledger_delete_row(struct mse_ledger *ledger, const char *endpoint,

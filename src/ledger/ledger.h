@@ -58,7 +58,10 @@ struct mse_ledger_row {
 	const char *last_error; /* sentence; "" if none */
 	const void *record;     /* the journal record's JSON text */
 	size_t record_len;      /* 0: bytes dropped (an old dead letter) */
+	const void *answer;     /* first octets of the last answer's body */
+	size_t answer_len;      /* 0: none; more than the bound is cut */
 };
+#define MSE_LEDGER_ANSWER_MAX 1024
 
 /* A write transaction: all of it or nothing. A commit that fails leaves no
    transaction behind. A write outside of one is a transaction of its own. */
@@ -98,8 +101,9 @@ int mse_ledger_each_cursor(struct mse_ledger *ledger,
 int mse_ledger_put_row(struct mse_ledger *ledger, const char *endpoint,
 		       const struct mse_ledger_row *row,
 		       struct mse_error *error_r);
-/* Everything but the record's bytes. Like delete_row, it does not mind that
-   there is no such row (dropped while its request was in flight). */
+/* Everything but the record's bytes; without an answer the row has none any
+   more. Like delete_row, it does not mind that there is no such row (dropped
+   while its request was in flight). */
 int mse_ledger_update_row(struct mse_ledger *ledger, const char *endpoint,
 			  const struct mse_ledger_row *row,
 			  struct mse_error *error_r);
@@ -116,6 +120,7 @@ struct mse_row_filter {
 	unsigned int limit;          /* 0: none */
 	bool heads_only;             /* the lowest PARKED row of each lane */
 	bool with_record;            /* else record = NULL, record_len true */
+	bool with_answer;            /* else answer = NULL, answer_len 0 */
 };
 /* The callback's row is borrowed; return non-zero to stop (and return it). */
 int mse_ledger_each_row(struct mse_ledger *ledger,
@@ -134,7 +139,7 @@ int mse_ledger_totals(struct mse_ledger *ledger, const char *endpoint,
 		      struct mse_ledger_totals *totals_r,
 		      struct mse_error *error_r);
 /* Dead letters: older than before_ms (changed_at) or beyond `octets` (oldest
-   first) lose their bytes, not their line. */
+   first) lose their bytes and their answer, not their line. */
 int mse_ledger_trim_dead(struct mse_ledger *ledger, const char *endpoint,
 			 int64_t before_ms, uint64_t octets,
 			 struct mse_error *error_r);

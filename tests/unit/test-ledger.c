@@ -543,6 +543,70 @@ static void test_trim_dead(void **state)
 	assert_string_equal(text, "1:7 ");
 }
 
+static int take_answer(const struct mse_ledger_row *row, void *context)
+{
+	snprintf(context, 2048, "%.*s", (int)row->answer_len,
+		 row->answer == NULL ? "" : (const char *)row->answer);
+	return 0;
+}
+
+static const char *answer_of(struct mse_ledger *ledger, bool with_answer,
+			     bool with_record)
+{
+	struct mse_row_filter filter = {.endpoint = "portal", .state = -1,
+					.with_record = with_record,
+					.with_answer = with_answer};
+	static char text[2048];
+
+	assert_int_equal(mse_ledger_each_row(ledger, &filter, take_answer,
+					     text, &error), 0);
+	return text;
+}
+
+/* How the receiver's last answer began: kept with a row until there is another
+   one, bounded, and gone with the bytes of an old dead letter. */
+static void test_answer(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+	struct mse_ledger_row row = make_row(7, "a");
+	char longer[MSE_LEDGER_ANSWER_MAX + 100];
+
+	memset(longer, 'x', sizeof(longer));
+	row.state = MSE_ROW_DEAD;
+	row.answer = "who are you?";
+	row.answer_len = 12;
+	assert_int_equal(mse_ledger_put_row(ledger, "portal", &row, &error), 0);
+	assert_string_equal(answer_of(ledger, true, false), "who are you?");
+	assert_string_equal(answer_of(ledger, true, true), "who are you?");
+	assert_string_equal(answer_of(ledger, false, true), "");
+	row.answer = longer;
+	row.answer_len = sizeof(longer);
+	assert_int_equal(mse_ledger_update_row(ledger, "portal", &row, &error),
+			 0);
+	assert_int_equal(strlen(answer_of(ledger, true, false)),
+			 MSE_LEDGER_ANSWER_MAX);
+	row.answer_len = 0;
+	assert_int_equal(mse_ledger_update_row(ledger, "portal", &row, &error),
+			 0);
+	assert_string_equal(answer_of(ledger, true, false), "");
+	/* None appears for a row that is not there. */
+	row.sequence = 8;
+	row.answer_len = 5;
+	assert_int_equal(mse_ledger_update_row(ledger, "portal", &row, &error),
+			 0);
+	row.sequence = 7;
+	assert_int_equal(mse_ledger_put_row(ledger, "portal", &row, &error), 0);
+	assert_string_equal(answer_of(ledger, true, false), "xxxxx");
+	assert_int_equal(mse_ledger_trim_dead(ledger, "portal", 0, 0, &error),
+			 0);
+	assert_string_equal(answer_of(ledger, true, true), "");
+	assert_int_equal(mse_ledger_put_row(ledger, "portal", &row, &error), 0);
+	assert_int_equal(mse_ledger_delete_row(ledger, "portal", 7, &error), 0);
+	row.answer_len = 0;
+	assert_int_equal(mse_ledger_put_row(ledger, "portal", &row, &error), 0);
+	assert_string_equal(answer_of(ledger, true, false), "");
+}
+
 static void test_transaction(void **state)
 {
 	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
@@ -910,6 +974,7 @@ int main(void)
 		BOTH(test_trim_dead),	  BOTH(test_transaction),
 		BOTH(test_savepoint),	  BOTH(test_drop_endpoint),
 		BOTH(test_files),	  BOTH(test_values),
+		BOTH(test_answer),
 		BOTH(test_derived),	  BOTH(test_derived_rolls_back),
 	};
 
