@@ -326,24 +326,28 @@ bad:
 int mse_conf_parse_format(const char *text, enum mse_conf_format *format_r,
 			  struct mse_error *error_r)
 {
-	static const char *const later[] = {
-		"cloudevents-binary", "cloudevents-batch", "standard",
-		"cyrus"
+	static const struct {
+		const char *name;
+		enum mse_conf_format format;
+	} formats[] = {
+		{ "cloudevents", MSE_FORMAT_CLOUDEVENTS },
+		{ "cloudevents-binary", MSE_FORMAT_CLOUDEVENTS_BINARY },
+		{ "cloudevents-batch", MSE_FORMAT_CLOUDEVENTS_BATCH },
+		{ "standard", MSE_FORMAT_STANDARD },
+		{ "cyrus", MSE_FORMAT_CYRUS },
 	};
 	unsigned int i;
 
-	if (strcmp(text, "cloudevents") == 0) {
-		*format_r = MSE_FORMAT_CLOUDEVENTS;
-		return 0;
-	}
-	for (i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
-		if (strcmp(text, later[i]) == 0)
-			return mse_error_set(error_r, "\"%s\" is not in this "
-					     "version yet; write "
-					     "\"cloudevents\"", text);
+	for (i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (strcmp(text, formats[i].name) == 0) {
+			*format_r = formats[i].format;
+			return 0;
+		}
 	}
 	return mse_error_set(error_r, "is not a format; write "
-			     "\"cloudevents\"");
+			     "\"cloudevents\", \"cloudevents-binary\", "
+			     "\"cloudevents-batch\", \"standard\" or "
+			     "\"cyrus\"");
 }
 
 int mse_conf_parse_order(const char *text, enum mse_conf_order *order_r,

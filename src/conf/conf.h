@@ -11,7 +11,11 @@
 
 /* mailhook.conf, checked. libconfuse stays inside conf.c. */
 
-enum mse_conf_format { MSE_FORMAT_CLOUDEVENTS };
+/* The body's form: CloudEvents 1.0 (structured, binary, batch), Standard
+   Webhooks, Cyrus IMAP. */
+enum mse_conf_format { MSE_FORMAT_CLOUDEVENTS, MSE_FORMAT_CLOUDEVENTS_BINARY,
+		       MSE_FORMAT_CLOUDEVENTS_BATCH, MSE_FORMAT_STANDARD,
+		       MSE_FORMAT_CYRUS };
 enum mse_conf_order { MSE_ORDER_OWNER, MSE_ORDER_NONE };
 
 enum mse_secret_kind {

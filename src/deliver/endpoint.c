@@ -20,6 +20,8 @@
 #define FLOOR_EVERY_MS 1000
 #define FLOOR_LANES 1024
 #define NOT_YET_MS 5000
+/* The largest record, wrapped. */
+#define BODY_MAX (MSE_RECORD_MAX + (size_t)64 * 1024)
 
 bool mse_endpoint_is_idle(const struct mse_endpoint *endpoint)
 {
@@ -451,8 +453,15 @@ static int post(struct mse_item *item)
 		.stream = endpoint->cursor.stream,
 		.sequence = item->sequence
 	};
+	struct mse_body body;
 
-	if (mse_sending_new(endpoint->conf, &context, &item->record,
+	mse_body_init(&body, endpoint->conf->format, BODY_MAX);
+	mse_body_add(&body, endpoint->conf, &context, &item->record);
+	if (mse_body_end(&body) < 0) {
+		mse_body_clear(&body);
+		return -1;
+	}
+	if (mse_sending_new(endpoint->conf, &body, item->record.id,
 			    request_kind(item), mse_endpoint_floor(endpoint),
 			    mse_deliver_wall(deliver), &item->sending) < 0)
 		return -1;

@@ -1,5 +1,5 @@
 /*
- * A record becomes a request: body, Standard Webhooks headers, signature.
+ * A body becomes a request: it, Standard Webhooks headers, signature.
  *
  * Invariant: a request owns all it points to, until mse_sending_free().
  */
@@ -12,9 +12,8 @@
 #include "format/signature.h"
 #include "mse-config.h"
 
-/* The largest record, wrapped. */
-#define BODY_MAX (MSE_RECORD_MAX + (size_t)64 * 1024)
-#define TEXT_MAX ((size_t)512 * 1024)
+/* Beside what the event itself puts into headers. */
+#define TEXT_MAX ((size_t)2 * 1024 * 1024)
 
 static void end_string(struct mse_buf *text)
 {
@@ -29,8 +28,8 @@ static void add_signature(struct mse_sending *sending,
 
 	mse_buf_init(&value, TEXT_MAX / 2);
 	if (mse_signature_write(conf->secrets, conf->secret_count, id,
-				timestamp, sending->body.data,
-				sending->body.len, &value) < 0)
+				timestamp, sending->body.octets.data,
+				sending->body.octets.len, &value) < 0)
 		sending->text.failed = true;
 	mse_buf_appendf(&sending->text, "webhook-signature: %s",
 			mse_buf_str(&value));
@@ -44,10 +43,12 @@ static size_t add_headers(struct mse_sending *sending,
 				uint64_t floor, int64_t wall_ms)
 {
 	struct mse_buf *text = &sending->text;
-	size_t count = 5, i;
+	const struct mse_body *body = &sending->body;
+	size_t count = 5 + body->header_count, i;
 
+	mse_buf_append(text, body->headers.data, body->headers.len);
 	mse_buf_appendf(text, "content-type: %s",
-			mse_body_content_type(conf->format));
+			mse_body_content_type(body->format));
 	end_string(text);
 	mse_buf_appendf(text, "webhook-id: %s", id);
 	end_string(text);
@@ -121,8 +122,8 @@ static int point_into(struct mse_sending *sending, size_t headers)
 	request->key_file = texts[TEXT_KEY_FILE];
 	request->proxy = texts[TEXT_PROXY];
 	request->headers = sending->headers;
-	request->body = sending->body.data;
-	request->body_len = sending->body.len;
+	request->body = sending->body.octets.data;
+	request->body_len = sending->body.octets.len;
 	return 0;
 }
 
@@ -150,24 +151,22 @@ static int copy_networks(struct mse_sending *sending,
 }
 
 int mse_sending_new(const struct mse_conf_endpoint *conf,
-		    const struct mse_body_context *context,
-		    const struct mse_record *record,
+		    struct mse_body *body, const char *id,
 		    enum mse_request_kind kind, uint64_t floor,
 		    int64_t wall_ms, struct mse_sending **sending_r)
 {
 	struct mse_sending *sending = calloc(1, sizeof(*sending));
 	size_t headers;
 
-	if (sending == NULL)
-		return -1;
-	mse_buf_init(&sending->body, BODY_MAX);
-	mse_buf_init(&sending->text, TEXT_MAX);
-	if (mse_body_write(conf, context, record, &sending->body) < 0) {
-		mse_sending_free(&sending);
+	if (sending == NULL) {
+		mse_body_clear(body);
 		return -1;
 	}
+	sending->body = *body;
+	memset(body, 0, sizeof(*body));
+	mse_buf_init(&sending->text, TEXT_MAX);
 	add_text(sending, conf);
-	headers = add_headers(sending, conf, record->id, kind, floor, wall_ms);
+	headers = add_headers(sending, conf, id, kind, floor, wall_ms);
 	if (mse_buf_failed(&sending->text) ||
 	    point_into(sending, headers) < 0 ||
 	    copy_networks(sending, &conf->transport) < 0) {
@@ -187,7 +186,7 @@ void mse_sending_free(struct mse_sending **_sending)
 	*_sending = NULL;
 	if (sending == NULL)
 		return;
-	mse_buf_clear(&sending->body);
+	mse_body_clear(&sending->body);
 	/* It may hold a bearer token. */
 	if (sending->text.len > 0)
 		explicit_bzero(sending->text.data, sending->text.len);

@@ -1,14 +1,16 @@
 /*
- * A journal record as the body of a request: CloudEvents 1.0, structured.
+ * A journal record as the body of a request, in the endpoint's format.
+ * CloudEvents has a file of its own; the other two are
  *
- *   {"specversion":"1.0","id":"…","source":"imap://SERVER/#SERVERFQDN",
- *    "type":"org.ietf.rfc5423.MessageNew","subject":"USER/MAILBOX",
- *    "time":"…","datacontenttype":"application/json","partitionkey":"OWNER",
- *    "stream":"…","sequence":"00000000000000000042","data":{…}}
+ *   standard  {"type":"MessageNew","timestamp":"…","data":{…,
+ *              "vnd.mailhook.stream":"…","vnd.mailhook.sequence":42}}
+ *             as Standard Webhooks advises; the event's id is webhook-id
+ *   cyrus     {"event":"MessageNew","vnd.mailhook.id":"…",
+ *              "vnd.mailhook.stream":"…","vnd.mailhook.sequence":42,…}
+ *             one flat object, as Cyrus IMAP's notifier prints, `timestamp`
+ *             being one of data's own members
  *
- * Invariant: `data` is the record's own bytes, unchanged, and what the
- * endpoint asked for (data.h); everything else comes from the record and the
- * context alone: the same event with the same number gives the same octets at
+ * Invariant: the same event with the same number gives the same octets at
  * every attempt.
  */
 #include "format/body.h"
@@ -16,110 +18,150 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "event/imap-url.h"
 #include "event/json-string.h"
+#include "format/cloudevents.h"
 #include "format/data.h"
 
-#define TYPE_PREFIX "org.ietf.rfc5423."
-#define VENDOR_PREFIX "vnd."
+#define OWN_PREFIX "vnd.mailhook."
+#define HEADERS_MAX ((size_t)1024 * 1024)
 
-static void append_member(struct mse_buf *body, const char *name,
-			  const char *text)
+const char *mse_body_type(const struct mse_record *record)
 {
-	mse_buf_appendf(body, ",\"%s\":", name);
+	return record->type != MSE_EVENT_UNKNOWN ?
+		mse_event_type_name(record->type) : record->type_name;
+}
+
+static void put_string(struct mse_buf *body, const char *before,
+		       const char *text)
+{
+	mse_buf_append_str(body, before);
 	mse_json_append_string(body, text, strlen(text));
 }
 
-static void append_source(struct mse_buf *body,
+static void put_numbering(struct mse_buf *body,
 			  const struct mse_body_context *context)
 {
-	struct mse_imap_url url = { .server = context->server_name };
-	struct mse_buf source;
-
-	mse_buf_init(&source, 4096);
-	mse_imap_url_append(&source, &url);
-	mse_buf_append_char(&source, '#');
-	mse_buf_append_str(&source, context->server_fqdn);
-	body->failed = body->failed || mse_buf_failed(&source);
-	append_member(body, "source", mse_buf_str(&source));
-	mse_buf_clear(&source);
+	put_string(body, "\"" OWN_PREFIX "stream\":", context->stream);
+	mse_buf_append_str(body, ",\"" OWN_PREFIX "sequence\":");
+	mse_buf_append_number(body, context->sequence);
 }
 
-/* Only names that are the RFC's get its prefix. */
-static void append_type(struct mse_buf *body, const struct mse_record *record)
+/* A comma in front of them if there are any: no format ends in one. */
+static void put_data(struct mse_buf *body,
+		     const struct mse_conf_endpoint *endpoint,
+		     const struct mse_record *record)
 {
-	const char *name = record->type != MSE_EVENT_UNKNOWN ?
-		mse_event_type_name(record->type) : record->type_name;
+	size_t before = body->len, empty;
 
-	mse_buf_append_str(body, ",\"type\":\"");
-	if (record->type != MSE_EVENT_UNKNOWN &&
-	    strncmp(name, VENDOR_PREFIX, strlen(VENDOR_PREFIX)) != 0)
-		mse_buf_append_str(body, TYPE_PREFIX);
-	mse_buf_append_str(body, name);
-	mse_buf_append_char(body, '"');
+	mse_buf_append_char(body, ',');
+	empty = body->len;
+	mse_data_append_members(endpoint, record, body);
+	if (!mse_buf_failed(body) && strspn(body->data + empty, " \t\r\n") ==
+	    body->len - empty)
+		mse_buf_truncate(body, before);
 }
 
-/* Encoded user "/" encoded mailbox: "/" in either cannot be mistaken for the
-   one between them in the user, and all of it is ASCII. An attribute may not
-   be empty (CloudEvents 1.0), so an event of nobody has no subject. */
-static void append_routing(struct mse_buf *body,
-			   const struct mse_record *record)
+static void append_standard(const struct mse_conf_endpoint *endpoint,
+			    const struct mse_body_context *context,
+			    const struct mse_record *record,
+			    struct mse_buf *body)
 {
-	const char *owner = record->owner[0] != '\0' ? record->owner :
-		record->user;
-	size_t len;
-
-	if (owner == NULL || *owner == '\0')
-		return;
-	mse_buf_append_str(body, ",\"partitionkey\":\"");
-	mse_imap_url_encode_user(body, owner);
-	mse_buf_append_str(body, "\",\"subject\":\"");
-	len = body->len;
-	mse_imap_url_encode_user(body, owner);
-	if (record->mailbox != NULL && body->len > len) {
-		mse_buf_append_char(body, '/');
-		mse_imap_url_encode_mailbox(body, record->mailbox);
-	}
-	mse_buf_append_char(body, '"');
+	put_string(body, "{\"type\":", mse_body_type(record));
+	put_string(body, ",\"timestamp\":", record->time_text);
+	mse_buf_append_str(body, ",\"data\":{");
+	put_numbering(body, context);
+	put_data(body, endpoint, record);
+	mse_buf_append_str(body, "}}");
 }
 
-static void append_cloudevents(const struct mse_conf_endpoint *endpoint,
-			       const struct mse_body_context *context,
-			       const struct mse_record *record,
-			       struct mse_buf *body)
+static void append_cyrus(const struct mse_conf_endpoint *endpoint,
+			 const struct mse_body_context *context,
+			 const struct mse_record *record,
+			 struct mse_buf *body)
 {
-	mse_buf_append_str(body, "{\"specversion\":\"1.0\"");
-	append_member(body, "id", record->id);
-	append_source(body, context);
-	append_type(body, record);
-	append_routing(body, record);
-	append_member(body, "time", record->time_text);
-	mse_buf_append_str(body,
-			   ",\"datacontenttype\":\"application/json\"");
-	append_member(body, "stream", context->stream);
-	mse_buf_appendf(body, ",\"sequence\":\"%020" PRIu64 "\",\"data\":",
-			context->sequence);
-	mse_data_append(endpoint, record, body);
+	put_string(body, "{\"event\":", mse_body_type(record));
+	put_string(body, ",\"" OWN_PREFIX "id\":", record->id);
+	mse_buf_append_char(body, ',');
+	put_numbering(body, context);
+	put_data(body, endpoint, record);
 	mse_buf_append_char(body, '}');
 }
 
-int mse_body_write(const struct mse_conf_endpoint *endpoint,
-		   const struct mse_body_context *context,
-		   const struct mse_record *record, struct mse_buf *body)
+void mse_body_init(struct mse_body *body, enum mse_conf_format format,
+		   size_t limit)
 {
-	switch (endpoint->format) {
+	memset(body, 0, sizeof(*body));
+	body->format = format;
+	mse_buf_init(&body->octets, limit);
+	mse_buf_init(&body->headers, HEADERS_MAX);
+}
+
+void mse_body_clear(struct mse_body *body)
+{
+	mse_buf_clear(&body->octets);
+	mse_buf_clear(&body->headers);
+	body->header_count = body->events = 0;
+}
+
+bool mse_body_is_batch(enum mse_conf_format format)
+{
+	return format == MSE_FORMAT_CLOUDEVENTS_BATCH;
+}
+
+void mse_body_add(struct mse_body *body,
+		  const struct mse_conf_endpoint *endpoint,
+		  const struct mse_body_context *context,
+		  const struct mse_record *record)
+{
+	struct mse_buf *octets = &body->octets;
+
+	switch (body->format) {
+	case MSE_FORMAT_CLOUDEVENTS_BATCH:
+		mse_buf_append_char(octets, body->events == 0 ? '[' : ',');
+		/* fall through */
 	case MSE_FORMAT_CLOUDEVENTS:
-		append_cloudevents(endpoint, context, record, body);
+		mse_cloudevents_append(endpoint, context, record, octets);
+		break;
+	case MSE_FORMAT_CLOUDEVENTS_BINARY:
+		body->header_count += mse_cloudevents_headers(context, record,
+							      &body->headers);
+		mse_data_append(endpoint, record, octets);
+		break;
+	case MSE_FORMAT_STANDARD:
+		append_standard(endpoint, context, record, octets);
+		break;
+	case MSE_FORMAT_CYRUS:
+		append_cyrus(endpoint, context, record, octets);
 		break;
 	}
-	return mse_buf_failed(body) ? -1 : 0;
+	body->events++;
+}
+
+void mse_body_cut(struct mse_body *body, size_t len)
+{
+	mse_buf_truncate(&body->octets, len);
+	body->events--;
+}
+
+int mse_body_end(struct mse_body *body)
+{
+	if (mse_body_is_batch(body->format))
+		mse_buf_append_char(&body->octets, ']');
+	return mse_buf_failed(&body->octets) ||
+		mse_buf_failed(&body->headers) ? -1 : 0;
 }
 
 const char *mse_body_content_type(enum mse_conf_format format)
 {
 	switch (format) {
 	case MSE_FORMAT_CLOUDEVENTS:
+		return "application/cloudevents+json";
+	case MSE_FORMAT_CLOUDEVENTS_BATCH:
+		return "application/cloudevents-batch+json";
+	case MSE_FORMAT_CLOUDEVENTS_BINARY:
+	case MSE_FORMAT_STANDARD:
+	case MSE_FORMAT_CYRUS:
 		break;
 	}
-	return "application/cloudevents+json";
+	return "application/json";
 }

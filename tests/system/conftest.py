@@ -9,7 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness.expect")
 
-from harness import build, schema  # noqa: E402
+from harness import build, npm, schema  # noqa: E402
 from harness.dovecot import Dovecot
 from harness.expect import Mail
 from harness.receiver import Receiver, new_secret
@@ -85,6 +85,12 @@ def receiver():
     one.stop()
     complaints = schema.complaints()
     assert not complaints, "\n".join(complaints[:5])
+
+
+@pytest.fixture(scope="session")
+def modules():
+    """node_modules with the reference libraries."""
+    return npm.modules()
 
 
 @pytest.fixture(scope="session")

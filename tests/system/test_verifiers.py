@@ -1,22 +1,16 @@
 """What receivers really use: the reference libraries of Standard Webhooks
-and CloudEvents, and libraries for Ed25519, check what mailhook sent. Those
-from npm are put into a cache directory outside the source."""
+and CloudEvents, and libraries for Ed25519, check what mailhook sent."""
 
 import base64
 import json
 import os
 import pwd
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from harness import build
+from harness import npm
 from harness.clients import message
 from harness.expect import Mail
-
-PACKAGES = ["standardwebhooks@1", "cloudevents@8", "@noble/ed25519@2"]
 
 SCRIPT = """
 const { Webhook } = require("standardwebhooks");
@@ -44,27 +38,6 @@ console.log(JSON.stringify(out));
 """
 
 
-@pytest.fixture(scope="module")
-def modules():
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) \
-        / "mailhook-tests"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed, so the reference "
-                    "libraries cannot check anything")
-    if not all((cache / "node_modules" / package.rpartition("@")[0]).exists()
-               for package in PACKAGES):
-        cache.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            ["npm", "install", "--prefix", str(cache), "--no-audit",
-             "--no-fund", "--ignore-scripts", *PACKAGES],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=300)
-        if done.returncode != 0:
-            last = done.stdout.strip().splitlines()[-1:]
-            pytest.skip(f"npm cannot install {PACKAGES}: {last}")
-    return cache / "node_modules"
-
-
 def test_reference_libraries_accept_every_request(modules, mail, receiver):
     mail.deliver(message("Grüße"))
     with mail.imap() as imap:
@@ -74,17 +47,10 @@ def test_reference_libraries_accept_every_request(modules, mail, receiver):
         imap.ok("MOVE 1 Projects")
         requests = mail.take()
     assert len(requests) == 5
-    done = subprocess.run(
-        ["node", "-e", SCRIPT],
-        input=json.dumps({
-            "secret": receiver.secrets[mail.path][0],
-            "requests": [{"headers": r.headers, "body": r.body.decode()}
-                         for r in requests]}),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        timeout=120, cwd=build.BUILD,
-        env={**os.environ, "NODE_PATH": str(modules)})
-    assert done.returncode == 0, done.stderr
-    out = json.loads(done.stdout)
+    out = npm.run(modules, SCRIPT, {
+        "secret": receiver.secrets[mail.path][0],
+        "requests": [{"headers": r.headers, "body": r.body.decode()}
+                     for r in requests]})
     assert out["verified"] == 5
     # One of them has the word that was forged.
     assert out["refused"] == 1
@@ -199,12 +165,6 @@ def test_ed25519_by_noble(asymmetric, modules):
               for request in requests for n in (0, 1)]
     forged = [check(requests[0], public[0], 0, b" "),
               check(requests[0], public[1], 0)]
-    done = subprocess.run(
-        ["node", "-e", NOBLE],
-        input=json.dumps({
-            "library": str(modules / "@noble" / "ed25519" / "index.js"),
-            "checks": checks + forged}),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        timeout=120, cwd=build.BUILD)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [True] * 4 + [False] * 2
+    assert npm.run(modules, NOBLE, {
+        "library": str(modules / "@noble" / "ed25519" / "index.js"),
+        "checks": checks + forged}) == [True] * 4 + [False] * 2

@@ -95,6 +95,31 @@ static void test_defaults(void **state)
 	mse_conf_free(&conf);
 }
 
+static void test_formats(void **state)
+{
+	static const struct {
+		const char *word;
+		enum mse_conf_format format;
+	} rows[] = {
+		{ "cloudevents", MSE_FORMAT_CLOUDEVENTS },
+		{ "\"cloudevents-binary\"", MSE_FORMAT_CLOUDEVENTS_BINARY },
+		{ "\"cloudevents-batch\"", MSE_FORMAT_CLOUDEVENTS_BATCH },
+		{ "standard", MSE_FORMAT_STANDARD },
+		{ "cyrus", MSE_FORMAT_CYRUS },
+	};
+	struct mse_conf *conf;
+	char text[512];
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), WITH("format = %s\n"),
+			 rows[i].word);
+		conf = read_good(text);
+		assert_int_equal(conf->endpoints[0].format, rows[i].format);
+		mse_conf_free(&conf);
+	}
+}
+
 static void test_everything(void **state)
 {
 	struct mse_conf *conf = read_good(
@@ -306,11 +331,10 @@ static const char *const bad[][2] = {
 	{ WITH("secret_file = \"rel\"\n"),
 	  "4: secret_file is not a full path; write one that begins with "
 	  "\"/\"" },
-	{ WITH("format = cyrus\n"),
-	  "4: format \"cyrus\" is not in this version yet; write "
-	  "\"cloudevents\"" },
 	{ WITH("format = xml\n"),
-	  "4: format is not a format; write \"cloudevents\"" },
+	  "4: format is not a format; write \"cloudevents\", "
+	  "\"cloudevents-binary\", \"cloudevents-batch\", \"standard\" or "
+	  "\"cyrus\"" },
 	{ WITH("order = any\n"),
 	  "4: order is not an order; write \"owner\" or \"none\"" },
 	{ WITH("events = {message,\nMesageNew}\n"),
@@ -520,6 +544,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_formats),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_sample),

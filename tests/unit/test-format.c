@@ -18,61 +18,163 @@
 	"\"datacontenttype\":\"application/json\",\"stream\":\"st\"," \
 	"\"sequence\":\"00000000000000000042\",\"data\":"
 
+#define MESSAGE_NEW "{\"id\":\"" ID "\",\"type\":\"MessageNew\"," \
+	"\"time\":\"" TIME "\",\"user\":\"a@b\",\"owner\":\"o@b\"," \
+	"\"mailbox\":\"In box/x\",\"data\":{ \"uri\" : \"\\u00e4\" }}"
+#define GAP "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.Gap\"," \
+	"\"time\":\"" TIME "\",\"data\":{}}"
+#define STRUCTURED_NEW HEAD "\"org.ietf.rfc5423.MessageNew\"," \
+	"\"partitionkey\":\"o%40b\",\"subject\":\"o%40b/In%20box/x\"" TAIL \
+	"{ \"uri\" : \"\\u00e4\" }}"
+
 static const struct {
-	const char *record, *body;
+	enum mse_conf_format format;
+	const char *record, *body, *headers;
 } bodies[] = {
-	{ "{\"id\":\"" ID "\",\"type\":\"MessageNew\",\"time\":\"" TIME "\","
-	  "\"user\":\"a@b\",\"owner\":\"o@b\",\"mailbox\":\"In box/x\","
-	  "\"data\":{ \"uri\" : \"\\u00e4\" }}",
-	  HEAD "\"org.ietf.rfc5423.MessageNew\",\"partitionkey\":\"o%40b\","
-	  "\"subject\":\"o%40b/In%20box/x\"" TAIL
-	  "{ \"uri\" : \"\\u00e4\" }}" },
-	{ "{\"id\":\"" ID "\",\"type\":\"Login\",\"time\":\"" TIME "\","
+	{ MSE_FORMAT_CLOUDEVENTS, MESSAGE_NEW, STRUCTURED_NEW, "" },
+	{ MSE_FORMAT_CLOUDEVENTS,
+	  "{\"id\":\"" ID "\",\"type\":\"Login\",\"time\":\"" TIME "\","
 	  "\"user\":\"a\",\"data\":{}}",
 	  HEAD "\"org.ietf.rfc5423.Login\",\"partitionkey\":\"a\","
-	  "\"subject\":\"a\"" TAIL "{}}" },
-	{ "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.Gap\",\"time\":\"" TIME
-	  "\",\"data\":{}}",
-	  HEAD "\"vnd.mailhook.Gap\"" TAIL "{}}" },
-	{ "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.AclChange\",\"time\":"
+	  "\"subject\":\"a\"" TAIL "{}}", "" },
+	{ MSE_FORMAT_CLOUDEVENTS, GAP,
+	  HEAD "\"vnd.mailhook.Gap\"" TAIL "{}}", "" },
+	{ MSE_FORMAT_CLOUDEVENTS,
+	  "{\"id\":\"" ID "\",\"type\":\"vnd.mailhook.AclChange\",\"time\":"
 	  "\"" TIME "\",\"user\":\"a\",\"mailbox\":\"b\",\"data\":{}}",
 	  HEAD "\"vnd.mailhook.AclChange\",\"partitionkey\":\"a\","
-	  "\"subject\":\"a/b\"" TAIL "{}}" },
+	  "\"subject\":\"a/b\"" TAIL "{}}", "" },
+	{ MSE_FORMAT_CLOUDEVENTS_BATCH, MESSAGE_NEW, "[" STRUCTURED_NEW "]",
+	  "" },
+	/* "%" and '"' are encoded once more, what is not ASCII by octets. */
+	{ MSE_FORMAT_CLOUDEVENTS_BINARY, MESSAGE_NEW,
+	  "{ \"uri\" : \"\\u00e4\" }",
+	  "ce-specversion: 1.0|ce-id: " ID "|"
+	  "ce-source: imap://mail.example/#b1.example|"
+	  "ce-type: org.ietf.rfc5423.MessageNew|ce-partitionkey: o%2540b|"
+	  "ce-subject: o%2540b/In%2520box/x|ce-time: " TIME "|"
+	  "ce-stream: st|ce-sequence: 00000000000000000042|" },
+	{ MSE_FORMAT_CLOUDEVENTS_BINARY,
+	  "{\"id\":\"" ID "\",\"type\":\"x\\\"\xc3\xa4 %\\r\\n\",\"time\":\""
+	  TIME "\",\"data\":{}}", "{}",
+	  "ce-specversion: 1.0|ce-id: " ID "|"
+	  "ce-source: imap://mail.example/#b1.example|"
+	  "ce-type: x%22%C3%A4%20%25%0D%0A|ce-time: " TIME "|"
+	  "ce-stream: st|ce-sequence: 00000000000000000042|" },
+	{ MSE_FORMAT_STANDARD, MESSAGE_NEW,
+	  "{\"type\":\"MessageNew\",\"timestamp\":\"" TIME "\",\"data\":{"
+	  "\"vnd.mailhook.stream\":\"st\",\"vnd.mailhook.sequence\":42,"
+	  " \"uri\" : \"\\u00e4\" }}", "" },
+	{ MSE_FORMAT_STANDARD, GAP,
+	  "{\"type\":\"vnd.mailhook.Gap\",\"timestamp\":\"" TIME "\","
+	  "\"data\":{\"vnd.mailhook.stream\":\"st\","
+	  "\"vnd.mailhook.sequence\":42}}", "" },
+	{ MSE_FORMAT_CYRUS, MESSAGE_NEW,
+	  "{\"event\":\"MessageNew\",\"vnd.mailhook.id\":\"" ID "\","
+	  "\"vnd.mailhook.stream\":\"st\",\"vnd.mailhook.sequence\":42,"
+	  " \"uri\" : \"\\u00e4\" }", "" },
+	{ MSE_FORMAT_CYRUS, GAP,
+	  "{\"event\":\"vnd.mailhook.Gap\",\"vnd.mailhook.id\":\"" ID "\","
+	  "\"vnd.mailhook.stream\":\"st\",\"vnd.mailhook.sequence\":42}",
+	  "" },
 };
+
+static const struct mse_body_context context = {
+	.server_name = "mail.example", .server_fqdn = "b1.example",
+	.stream = "st", .sequence = 42
+};
+
+static void parse(const char *text, struct mse_record *record_r)
+{
+	struct mse_error error;
+
+	if (mse_record_parse(text, strlen(text), record_r, &error) < 0)
+		fail_msg("%s", error.text);
+}
+
+/* Each header's NUL becomes "|". */
+static void check_headers(struct mse_body *body, const char *expected)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < body->headers.len; i++) {
+		if (body->headers.data[i] != '\0')
+			continue;
+		body->headers.data[i] = '|';
+		count++;
+	}
+	assert_string_equal(mse_buf_str(&body->headers), expected);
+	assert_int_equal(body->header_count, count);
+}
 
 static void test_bodies(void **state)
 {
-	static const struct mse_conf_endpoint endpoint = {
-		.format = MSE_FORMAT_CLOUDEVENTS
-	};
-	static const struct mse_body_context context = {
-		.server_name = "mail.example", .server_fqdn = "b1.example",
-		.stream = "st", .sequence = 42
-	};
+	struct mse_conf_endpoint endpoint = { .format = 0 };
 	struct mse_record record;
-	struct mse_error error;
-	struct mse_buf body;
+	struct mse_body body;
 	size_t i;
 
 	for (i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		print_message("row %zu\n", i);
-		if (mse_record_parse(bodies[i].record,
-				     strlen(bodies[i].record), &record,
-				     &error) < 0)
-			fail_msg("%s", error.text);
-		mse_buf_init(&body, 4096);
-		assert_int_equal(mse_body_write(&endpoint, &context, &record,
-						&body), 0);
-		assert_string_equal(mse_buf_str(&body), bodies[i].body);
-		mse_buf_clear(&body);
-		mse_buf_init(&body, 100);
-		assert_int_equal(mse_body_write(&endpoint, &context, &record,
-						&body), -1);
-		mse_buf_clear(&body);
+		parse(bodies[i].record, &record);
+		endpoint.format = bodies[i].format;
+		mse_body_init(&body, bodies[i].format, 4096);
+		mse_body_add(&body, &endpoint, &context, &record);
+		assert_int_equal(mse_body_end(&body), 0);
+		assert_string_equal(mse_buf_str(&body.octets), bodies[i].body);
+		check_headers(&body, bodies[i].headers);
+		mse_body_clear(&body);
+		mse_body_init(&body, bodies[i].format,
+			      strlen(bodies[i].body) - 1);
+		mse_body_add(&body, &endpoint, &context, &record);
+		assert_int_equal(mse_body_end(&body), -1);
+		mse_body_clear(&body);
 		mse_record_clear(&record);
 	}
-	assert_string_equal(mse_body_content_type(MSE_FORMAT_CLOUDEVENTS),
-			    "application/cloudevents+json");
+}
+
+static void test_content_types(void **state)
+{
+	static const char *const types[] = {
+		"application/cloudevents+json", "application/json",
+		"application/cloudevents-batch+json", "application/json",
+		"application/json"
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		assert_string_equal(mse_body_content_type(
+			(enum mse_conf_format)i), types[i]);
+		assert_int_equal(mse_body_is_batch((enum mse_conf_format)i),
+				 i == MSE_FORMAT_CLOUDEVENTS_BATCH);
+	}
+}
+
+static void test_batch(void **state)
+{
+	static const struct mse_conf_endpoint endpoint = {
+		.format = MSE_FORMAT_CLOUDEVENTS_BATCH
+	};
+	struct mse_record message, gap;
+	struct mse_body body;
+	size_t len;
+
+	parse(MESSAGE_NEW, &message);
+	parse(GAP, &gap);
+	mse_body_init(&body, endpoint.format, 4096);
+	mse_body_add(&body, &endpoint, &context, &gap);
+	len = body.octets.len;
+	mse_body_add(&body, &endpoint, &context, &gap);
+	mse_body_cut(&body, len);
+	mse_body_add(&body, &endpoint, &context, &message);
+	assert_int_equal(mse_body_end(&body), 0);
+	assert_int_equal(body.events, 2);
+	assert_string_equal(mse_buf_str(&body.octets), "[" HEAD
+			    "\"vnd.mailhook.Gap\"" TAIL "{}},"
+			    STRUCTURED_NEW "]");
+	mse_body_clear(&body);
+	mse_record_clear(&message);
+	mse_record_clear(&gap);
 }
 
 #define RECORD(type, members) "{\"id\":\"" ID "\",\"type\":\"" type \
@@ -176,6 +278,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bodies),
+		cmocka_unit_test(test_content_types),
+		cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_data),
 	};
 

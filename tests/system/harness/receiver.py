@@ -6,7 +6,6 @@ code) and answers as a test scripted it.
 import base64
 import hashlib
 import hmac
-import json
 import secrets
 import socket
 import threading
@@ -14,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from . import schema
+from . import formats, schema
 
 
 def new_secret():
@@ -57,8 +56,14 @@ class Request:
         return self.headers.get("webhook-id")
 
     @property
+    def events(self):
+        return formats.events(self.headers, self.body)
+
+    @property
     def event(self):
-        return json.loads(self.body)
+        """Of a request with one, whatever its format."""
+        event, = self.events
+        return event
 
     @property
     def type(self):

@@ -1,12 +1,12 @@
 """doc/mailhook-events.schema.json: compiled once, and asked about every
-webhook of format cloudevents that a test's receiver gets."""
+webhook of any format that a test's receiver gets."""
 
 import collections
 import json
 import re
 import warnings
 
-from . import build
+from . import build, formats
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -14,7 +14,6 @@ with warnings.catch_warnings():
 
 SCHEMA = json.loads(
     (build.SOURCE / "doc" / "mailhook-events.schema.json").read_text("utf-8"))
-RFC_PREFIX = "org.ietf.rfc5423."
 
 _whole = Draft202012Validator(SCHEMA)
 # What this version sends, nothing else.
@@ -38,9 +37,10 @@ def violations(event, exact=True):
 
 def came(request):
     """A receiver got this; may be called from any thread."""
-    if request.headers.get("content-type", "").startswith(
-            "application/cloudevents+json"):
-        _pending.append(request.body)
+    if request.headers.get("content-type") in (
+            formats.STRUCTURED, formats.BATCH) or \
+            "webhook-id" in request.headers:
+        _pending.append((request.headers, request.body))
 
 
 def forget():
@@ -51,13 +51,15 @@ def forget():
 def complaints():
     """Of all that came since the last call."""
     told = []
-    bodies = set()
+    seen = set()
     while _pending:
-        body = _pending.popleft()
-        if body not in bodies:
-            bodies.add(body)
-            told += [f"{problem}\n    in {body.decode('utf-8', 'replace')}"
-                     for problem in violations(json.loads(body))]
+        headers, body = _pending.popleft()
+        if body in seen:
+            continue
+        seen.add(body)
+        for event in formats.events(headers, body) or []:
+            told += [f"{problem}\n    in {json.dumps(event)}"
+                     for problem in violations(event)]
     return told
 
 
@@ -80,8 +82,7 @@ def event_types():
             if group != "FACT"}
 
 
-def wire_type(name):
-    return name if name.startswith("vnd.") else RFC_PREFIX + name
+wire_type = formats.wire_type
 
 
 def parameters():
