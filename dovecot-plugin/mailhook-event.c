@@ -21,6 +21,8 @@
 
 #define MAILHOOK_URL_MAX (64 * 1024)
 #define MAILHOOK_BATCH_MAX (16 * 1024 * 1024)
+/* Most transactions are one event, which is shorter. */
+#define MAILHOOK_BATCH_USUAL 2000
 
 static const struct {
 	const char *dovecot, *rfc;
@@ -253,6 +255,8 @@ void mailhook_batch_add(struct mailhook_batch *batch,
 {
 	size_t whole = batch->bytes.len;
 
+	if (whole == 0)
+		(void)mse_buf_reserve(&batch->bytes, MAILHOOK_BATCH_USUAL);
 	mse_event_write(event, &batch->bytes);
 	if (!mse_buf_failed(&batch->bytes)) {
 		batch->records++;

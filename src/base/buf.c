@@ -39,7 +39,7 @@ void mse_buf_truncate(struct mse_buf *buf, size_t len)
 		buf->data[len] = '\0';
 }
 
-static bool buf_reserve(struct mse_buf *buf, size_t len)
+static bool buf_grow(struct mse_buf *buf, size_t len)
 {
 	size_t need, size;
 	char *data;
@@ -51,8 +51,6 @@ static bool buf_reserve(struct mse_buf *buf, size_t len)
 		return false;
 	}
 	need = buf->len + len + 1;
-	if (need <= buf->size)
-		return true;
 	/* At least doubled, or a buffer filled by the octet would be copied
 	   for every one. */
 	size = buf->size < BUF_FIRST_SIZE / 2 ? BUF_FIRST_SIZE :
@@ -72,6 +70,18 @@ static bool buf_reserve(struct mse_buf *buf, size_t len)
 	return true;
 }
 
+static inline bool buf_reserve(struct mse_buf *buf, size_t len)
+{
+	/* size - len is 0 only before the first octet. */
+	return (!buf->failed && len < buf->size - buf->len) ||
+		buf_grow(buf, len);
+}
+
+char *mse_buf_reserve(struct mse_buf *buf, size_t len)
+{
+	return buf_reserve(buf, len) ? buf->data + buf->len : NULL;
+}
+
 void mse_buf_append(struct mse_buf *buf, const void *data, size_t len)
 {
 	if (!buf_reserve(buf, len))
@@ -89,7 +99,10 @@ void mse_buf_append_str(struct mse_buf *buf, const char *str)
 
 void mse_buf_append_char(struct mse_buf *buf, char c)
 {
-	mse_buf_append(buf, &c, 1);
+	if (!buf_reserve(buf, 1))
+		return;
+	buf->data[buf->len++] = c;
+	buf->data[buf->len] = '\0';
 }
 
 void mse_buf_append_number(struct mse_buf *buf, uint64_t number)

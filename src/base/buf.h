@@ -28,6 +28,10 @@ void mse_buf_reset(struct mse_buf *buf);
 void mse_buf_truncate(struct mse_buf *buf, size_t len);
 
 void mse_buf_append(struct mse_buf *buf, const void *data, size_t len);
+/* Room for len octets behind what is there, and for a NUL; NULL if there is
+   none (the buffer has failed). Who writes there adds to buf->len and ends
+   with a NUL. */
+char *mse_buf_reserve(struct mse_buf *buf, size_t len);
 void mse_buf_append_str(struct mse_buf *buf, const char *str);
 void mse_buf_append_char(struct mse_buf *buf, char c);
 /* In decimal. */

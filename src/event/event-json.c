@@ -18,57 +18,59 @@
 #include "event/json-string.h"
 #include "event/record.h"
 
-static void write_name(struct mse_buf *buf, const char *name)
+static void write_string(struct mse_buf *buf, const char *value)
 {
-	mse_buf_append_char(buf, '"');
-	mse_buf_append_str(buf, name);
-	mse_buf_append(buf, "\":", 2);
+	mse_json_append_string(buf, value, strlen(value));
+	mse_buf_append_char(buf, ',');
 }
 
-static void write_number(struct mse_buf *buf, const char *name, uint64_t value)
+static void write_number(struct mse_buf *buf, uint64_t value)
 {
-	write_name(buf, name);
 	mse_buf_append_number(buf, value);
 	mse_buf_append_char(buf, ',');
 }
 
-static void write_bool(struct mse_buf *buf, const char *name, bool value)
-{
-	write_name(buf, name);
-	mse_buf_append_str(buf, value ? "true," : "false,");
-}
-
-static void write_member(struct mse_buf *buf, const char *name,
+/* name: quoted, with the colon. */
+static void write_member(struct mse_buf *buf, const char *name, size_t len,
 			 const char *value)
 {
 	if (value == NULL)
 		return;
-	write_name(buf, name);
-	mse_json_append_string(buf, value, strlen(value));
-	mse_buf_append_char(buf, ',');
+	mse_buf_append(buf, name, len);
+	write_string(buf, value);
+}
+
+/* An envelope's member; its name is a literal. */
+#define WRITE_MEMBER(buf, name, value) \
+	write_member(buf, "\"" name "\":", sizeof("\"" name "\":") - 1, value)
+
+static void write_param(const struct mse_event *event, unsigned int param,
+			const char *timestamp, struct mse_buf *buf)
+{
+	const struct mse_param_key *key = mse_param_key(param);
+
+	mse_buf_append(buf, key->text, key->len);
+	if (param == MSE_PARAM_TIMESTAMP)
+		write_string(buf, timestamp);
+	else if (key->kind == MSE_KIND_STRING)
+		write_string(buf, event->values[param].string);
+	else if (key->kind == MSE_KIND_NUMBER)
+		write_number(buf, event->values[param].number);
+	else if (event->values[param].number != 0)
+		mse_buf_append(buf, "true,", 5);
+	else
+		mse_buf_append(buf, "false,", 6);
 }
 
 static void write_data(const struct mse_event *event, const char *timestamp,
 		       struct mse_buf *buf)
 {
-	unsigned int i;
+	uint64_t left = event->set | (uint64_t)1 << MSE_PARAM_TIMESTAMP;
 
 	mse_buf_append_char(buf, '{');
-	for (i = 0; i < MSE_PARAM_COUNT; i++) {
-		if (i == MSE_PARAM_TIMESTAMP)
-			write_member(buf, mse_param_name(i), timestamp);
-		else if ((event->set & (uint64_t)1 << i) == 0)
-			continue;
-		else if (mse_param_kind(i) == MSE_KIND_STRING)
-			write_member(buf, mse_param_name(i),
-				     event->values[i].string);
-		else if (mse_param_kind(i) == MSE_KIND_BOOL)
-			write_bool(buf, mse_param_name(i),
-				   event->values[i].number != 0);
-		else
-			write_number(buf, mse_param_name(i),
-				     event->values[i].number);
-	}
+	for (; left != 0; left &= left - 1)
+		write_param(event, (unsigned int)__builtin_ctzll(left),
+			    timestamp, buf);
 	if (!mse_buf_failed(buf))
 		mse_buf_truncate(buf, buf->len - 1);
 	mse_buf_append_char(buf, '}');
@@ -80,20 +82,20 @@ void mse_event_write(const struct mse_event *event, struct mse_buf *buf)
 	char timestamp[MSE_TIMESTAMP_SIZE];
 
 	mse_timestamp_format(event->time_ms, timestamp);
-	mse_buf_append_char(buf, MSE_RECORD_SEPARATOR);
-	mse_buf_append_char(buf, '{');
-	write_member(buf, "id", event->id);
-	write_member(buf, "type", mse_event_type_name(event->type));
-	write_member(buf, "time", timestamp);
-	write_member(buf, "user", event->user);
-	write_member(buf, "owner", owner);
-	write_member(buf, "mailbox", event->mailbox);
-	write_member(buf, "oldMailbox", event->old_mailbox);
-	write_member(buf, "cause", event->cause);
-	write_member(buf, "socket", event->socket);
+	mse_buf_append(buf, (const char [2]){ MSE_RECORD_SEPARATOR, '{' }, 2);
+	WRITE_MEMBER(buf, "id", event->id);
+	WRITE_MEMBER(buf, "type", mse_event_type_name(event->type));
+	WRITE_MEMBER(buf, "time", timestamp);
+	WRITE_MEMBER(buf, "user", event->user);
+	WRITE_MEMBER(buf, "owner", owner);
+	WRITE_MEMBER(buf, "mailbox", event->mailbox);
+	WRITE_MEMBER(buf, "oldMailbox", event->old_mailbox);
+	WRITE_MEMBER(buf, "cause", event->cause);
+	WRITE_MEMBER(buf, "socket", event->socket);
 	if (event->instance != NULL) {
-		write_number(buf, "slot", event->slot);
-		write_member(buf, "instance", event->instance);
+		mse_buf_append_str(buf, "\"slot\":");
+		write_number(buf, event->slot);
+		WRITE_MEMBER(buf, "instance", event->instance);
 	}
 	mse_buf_append_str(buf, "\"data\":");
 	write_data(event, timestamp, buf);

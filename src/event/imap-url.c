@@ -8,22 +8,25 @@
 #include <stdbool.h>
 #include <string.h>
 
+enum literal {
+	ACHAR = 1 << 0,
+	BCHAR = 1 << 1
+};
+
 /* RFC 3986 unreserved and sub-delims-sh of RFC 5092 ("!" "$" "'" "(" ")" "*"
-   "+" ","), then achar's "&" and "=". */
-static bool is_achar(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("-._~!$'()*+,&=", c) != NULL);
-}
+   "+" ","), then achar's "&" and "="; a bchar may also be ":" "@" "/". */
+static const unsigned char literals[256] = {
+	['a' ... 'z'] = ACHAR | BCHAR, ['A' ... 'Z'] = ACHAR | BCHAR,
+	['0' ... '9'] = ACHAR | BCHAR,
+	['-'] = ACHAR | BCHAR, ['.'] = ACHAR | BCHAR, ['_'] = ACHAR | BCHAR,
+	['~'] = ACHAR | BCHAR, ['!'] = ACHAR | BCHAR, ['$'] = ACHAR | BCHAR,
+	['\''] = ACHAR | BCHAR, ['('] = ACHAR | BCHAR, [')'] = ACHAR | BCHAR,
+	['*'] = ACHAR | BCHAR, ['+'] = ACHAR | BCHAR, [','] = ACHAR | BCHAR,
+	['&'] = ACHAR | BCHAR, ['='] = ACHAR | BCHAR,
+	[':'] = BCHAR, ['@'] = BCHAR, ['/'] = BCHAR
+};
 
-static bool is_bchar(unsigned char c)
-{
-	return is_achar(c) || c == ':' || c == '@' || c == '/';
-}
-
-static void encode(struct mse_buf *buf, const char *text,
-		   bool (*is_literal)(unsigned char c))
+static void encode(struct mse_buf *buf, const char *text, enum literal literal)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	const char *start = text;
@@ -32,7 +35,7 @@ static void encode(struct mse_buf *buf, const char *text,
 		unsigned char c = (unsigned char)*text;
 		char escaped[3] = { '%', hex[c >> 4], hex[c & 0xf] };
 
-		if (is_literal(c))
+		if ((literals[c] & literal) != 0)
 			continue;
 		mse_buf_append(buf, start, (size_t)(text - start));
 		mse_buf_append(buf, escaped, sizeof(escaped));
@@ -43,12 +46,12 @@ static void encode(struct mse_buf *buf, const char *text,
 
 void mse_imap_url_encode_user(struct mse_buf *buf, const char *user)
 {
-	encode(buf, user, is_achar);
+	encode(buf, user, ACHAR);
 }
 
 void mse_imap_url_encode_mailbox(struct mse_buf *buf, const char *mailbox)
 {
-	encode(buf, mailbox, is_bchar);
+	encode(buf, mailbox, BCHAR);
 }
 
 void mse_imap_url_append(struct mse_buf *buf, const struct mse_imap_url *url)

@@ -5,6 +5,8 @@
 #include "event/json-string.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "base/utf8.h"
 
@@ -29,10 +31,43 @@ static const bool is_plain[256] = {
 	[' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true
 };
 
-void mse_json_append_string(struct mse_buf *buf, const char *data, size_t len)
+/* An octet c in each of the eight. */
+#define EACH(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* Non-zero if one of the eight octets is not plain. (What borrows from an
+   octet below may also be seen in the next one: never in a word in which all
+   are plain.) */
+static inline uint64_t not_plain(uint64_t word)
+{
+	uint64_t quote = word ^ EACH('"'), backslash = word ^ EACH('\\');
+	uint64_t del = word ^ EACH(0x7f);
+
+	return (word | (word - EACH(' ')) | (quote - EACH(1)) |
+		(backslash - EACH(1)) | (del - EACH(1))) & EACH(0x80);
+}
+
+/* How many octets at the beginning are plain. */
+static size_t plain_length(const char *data, size_t len)
+{
+	uint64_t word;
+	size_t pos = 0;
+
+	for (; len - pos >= sizeof(word); pos += sizeof(word)) {
+		memcpy(&word, data + pos, sizeof(word));
+		if (not_plain(word) != 0)
+			break;
+	}
+	while (pos < len && is_plain[(unsigned char)data[pos]])
+		pos++;
+	return pos;
+}
+
+/* A string of which the first pos octets are plain, and the next is not. */
+static void append_mixed(struct mse_buf *buf, const char *data, size_t len,
+			 size_t pos)
 {
 	const unsigned char *bytes = (const unsigned char *)data;
-	size_t start = 0, pos = 0, n, bad;
+	size_t start = 0, n, bad;
 
 	mse_buf_append_char(buf, '"');
 	for (;;) {
@@ -57,4 +92,23 @@ void mse_json_append_string(struct mse_buf *buf, const char *data, size_t len)
 	}
 	mse_buf_append(buf, data + start, pos - start);
 	mse_buf_append_char(buf, '"');
+}
+
+void mse_json_append_string(struct mse_buf *buf, const char *data, size_t len)
+{
+	size_t plain = plain_length(data, len);
+	char *room;
+
+	if (plain < len) {
+		append_mixed(buf, data, len, plain);
+		return;
+	}
+	/* len is the length of something in memory: no overflow. */
+	room = mse_buf_reserve(buf, len + 2);
+	if (room == NULL)
+		return;
+	room[0] = '"';
+	memcpy(room + 1, data, len);
+	memcpy(room + 1 + len, "\"", 2);
+	buf->len += len + 2;
 }

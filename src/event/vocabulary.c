@@ -18,9 +18,11 @@ static const struct {
 
 static const struct {
 	const char *name;
-	enum mse_param_kind kind;
+	struct mse_param_key key;
 } params[MSE_PARAM_COUNT] = {
-#define X(symbol, name, kind) { name, MSE_KIND_##kind },
+#define X(symbol, name, kind) \
+	{ name, { "\"" name "\":", sizeof("\"" name "\":") - 1, \
+		  MSE_KIND_##kind } },
 	MSE_PARAMS(X)
 #undef X
 };
@@ -101,7 +103,12 @@ const char *mse_param_name(enum mse_param param)
 
 enum mse_param_kind mse_param_kind(enum mse_param param)
 {
-	return params[param].kind;
+	return params[param].key.kind;
+}
+
+const struct mse_param_key *mse_param_key(enum mse_param param)
+{
+	return &params[param].key;
 }
 
 /* count if there is none. */

@@ -2,6 +2,7 @@
 #define MSE_EVENT_VOCABULARY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -163,6 +164,13 @@ enum mse_param {
 
 enum mse_param_kind { MSE_KIND_STRING, MSE_KIND_NUMBER, MSE_KIND_BOOL };
 
+/* A parameter's name as it begins a member: quoted, with the colon. */
+struct mse_param_key {
+	const char *text;
+	size_t len;
+	enum mse_param_kind kind;
+};
+
 enum mse_optional {
 #define X(symbol, name, member) MSE_OPTIONAL_##symbol,
 	MSE_OPTIONALS(X)
@@ -217,6 +225,7 @@ mse_event_types_t mse_event_types_behind(mse_event_types_t types);
 
 const char *mse_param_name(enum mse_param param);
 enum mse_param_kind mse_param_kind(enum mse_param param);
+const struct mse_param_key *mse_param_key(enum mse_param param);
 
 const char *mse_optional_name(enum mse_optional optional);
 /* Its name in the data of a webhook. */
