@@ -43,6 +43,28 @@ static void mailhook_mail_expunge(struct mail *mail)
 	lmail->super.expunge(mail);
 }
 
+/* What the mail's flags are after this change. Worked out, because asking for
+   them makes the index copy the records of the whole mailbox (its view of a
+   transaction that changes flags): only where some are one's own, and a mail
+   may be unable to have them, it is asked. */
+static enum mail_flags
+mailhook_flags_after(struct mail *mail, enum mail_flags before,
+		     enum modify_type modify_type, enum mail_flags flags)
+{
+	if (mail->box->view_pvt != NULL)
+		return mailhook_flags_get(mail);
+	flags &= MAIL_FLAGS_NONRECENT;
+	switch (modify_type) {
+	case MODIFY_ADD:
+		return before | flags;
+	case MODIFY_REMOVE:
+		return before & ~flags;
+	case MODIFY_REPLACE:
+		return flags;
+	}
+	return mailhook_flags_get(mail);
+}
+
 static void
 mailhook_mail_update_flags(struct mail *mail, enum modify_type modify_type,
 			   enum mail_flags flags)
@@ -55,7 +77,8 @@ mailhook_mail_update_flags(struct mail *mail, enum modify_type modify_type,
 
 	lmail->super.update_flags(mail, modify_type, flags);
 	if (mt != NULL)
-		mailhook_transaction_flags(mt, mail, before);
+		mailhook_transaction_flags(mt, mail, before,
+			mailhook_flags_after(mail, before, modify_type, flags));
 }
 
 static void

@@ -192,9 +192,11 @@ const char *mailhook_save_cause(const struct mail_save_context *ctx);
 enum mail_flags mailhook_flags_get(struct mail *mail);
 /* Sorted, space-separated; data stack. Never opens the message. */
 const char *mailhook_keywords_get(struct mail *mail);
-/* Notes what has changed since before. */
+/* Notes what has changed. */
 void mailhook_transaction_flags(struct mailhook_transaction *mt,
-				struct mail *mail, enum mail_flags before);
+				struct mail *mail, enum mail_flags before,
+				enum mail_flags after);
+/* Notes what has changed since before. */
 void mailhook_transaction_keywords(struct mailhook_transaction *mt,
 				   struct mail *mail, const char *before);
 

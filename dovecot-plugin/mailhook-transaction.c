@@ -506,9 +506,9 @@ mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail)
 }
 
 void mailhook_transaction_flags(struct mailhook_transaction *mt,
-				struct mail *mail, enum mail_flags before)
+				struct mail *mail, enum mail_flags before,
+				enum mail_flags after)
 {
-	enum mail_flags after = mailhook_flags_get(mail);
 	struct mailhook_flag_change *change;
 
 	if (after == before)
