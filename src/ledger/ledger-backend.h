@@ -54,6 +54,16 @@ struct mse_ledger_ops {
 			 int64_t before_ms, uint64_t octets,
 			 struct mse_error *error_r);
 
+	int (*put_batch)(struct mse_ledger *ledger, const char *endpoint,
+			 const struct mse_ledger_batch *batch,
+			 struct mse_error *error_r);
+	int (*delete_batch)(struct mse_ledger *ledger, const char *endpoint,
+			    const char *id, struct mse_error *error_r);
+	int (*each_batch)(struct mse_ledger *ledger, const char *endpoint,
+			  int (*found)(const struct mse_ledger_batch *batch,
+				       void *context),
+			  void *context, struct mse_error *error_r);
+
 	int (*put_seal)(struct mse_ledger *ledger, const char *file,
 			uint64_t length, struct mse_error *error_r);
 	int (*each_seal)(struct mse_ledger *ledger,

@@ -295,7 +295,8 @@ static int memory_drop_endpoint(struct mse_ledger *ledger, const char *endpoint,
 	struct mse_memory *memory = (struct mse_memory *)ledger;
 
 	if (mse_memory_set(memory, MSE_MEMORY_CURSOR, endpoint, 0, NULL,
-			   error_r) < 0)
+			   error_r) < 0 ||
+	    mse_memory_forget_batches(memory, endpoint, error_r) < 0)
 		return -1;
 	return forget_rows(memory, endpoint, UINT64_MAX, false, error_r);
 }
@@ -464,6 +465,9 @@ static const struct mse_ledger_ops memory_ops = {
 	.each_row = memory_each_row,
 	.totals = memory_totals,
 	.trim_dead = memory_trim_dead,
+	.put_batch = mse_memory_put_batch,
+	.delete_batch = mse_memory_delete_batch,
+	.each_batch = mse_memory_each_batch,
 	.put_seal = memory_put_seal,
 	.each_seal = memory_each_seal,
 	.put_checkpoint = memory_put_checkpoint,

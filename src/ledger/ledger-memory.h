@@ -14,7 +14,8 @@ enum mse_memory_table {
 	MSE_MEMORY_CHECKPOINT, /* file, offset / MSE_CHECKPOINT_EVERY */
 	MSE_MEMORY_ANNOUNCED,  /* slot */
 	MSE_MEMORY_VALUE,      /* name */
-	MSE_MEMORY_DERIVED     /* kind "/" key */
+	MSE_MEMORY_DERIVED,    /* kind "/" key */
+	MSE_MEMORY_BATCH       /* endpoint "/" id */
 };
 
 struct mse_memory_entry {
@@ -91,5 +92,18 @@ int mse_memory_each_derived(struct mse_ledger *ledger, const char *kind,
 			    int (*found)(const char *key, const char *value,
 					 void *context),
 			    void *context, struct mse_error *error_r);
+
+/* ledger-memory-batch.c */
+int mse_memory_put_batch(struct mse_ledger *ledger, const char *endpoint,
+			 const struct mse_ledger_batch *batch,
+			 struct mse_error *error_r);
+int mse_memory_delete_batch(struct mse_ledger *ledger, const char *endpoint,
+			    const char *id, struct mse_error *error_r);
+int mse_memory_each_batch(struct mse_ledger *ledger, const char *endpoint,
+			  int (*found)(const struct mse_ledger_batch *batch,
+				       void *context),
+			  void *context, struct mse_error *error_r);
+int mse_memory_forget_batches(struct mse_memory *memory, const char *endpoint,
+			      struct mse_error *error_r);
 
 #endif

@@ -16,6 +16,7 @@
  *	answer      how the last answer to a row's request began, by row.key
  *	totals      what rows of a state there are and how many octets,
  *	            kept by triggers: exact at any size, within the transaction
+ *	batch       what a batch that is out is made of
  *	seal        length at which a rotated journal file ends
  *	checkpoint  last position seen in each MiB of a journal file
  *	announced   losses already announced, per presence slot
@@ -147,8 +148,19 @@ static const char schema_3[] =
 	" DELETE FROM answer WHERE key = new.key;"
 	"END;";
 
+static const char schema_4[] =
+	"CREATE TABLE batch ("
+	" endpoint TEXT NOT NULL,"
+	" id TEXT NOT NULL,"
+	" members TEXT NOT NULL,"
+	" digest INTEGER NOT NULL,"
+	" attempts INTEGER NOT NULL,"
+	" used_ms INTEGER NOT NULL,"
+	" PRIMARY KEY (endpoint, id)"
+	") WITHOUT ROWID;";
+
 static const char *const steps[] = {
-	schema_1, schema_2, schema_3,
+	schema_1, schema_2, schema_3, schema_4,
 };
 #define CURRENT ((int)(sizeof(steps) / sizeof(steps[0])))
 

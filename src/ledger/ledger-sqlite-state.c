@@ -109,6 +109,8 @@ int mse_sqlite_drop_endpoint(struct mse_ledger *ledger, const char *endpoint,
 	struct mse_sqlite *sqlite = (struct mse_sqlite *)ledger;
 
 	if (run_for(sqlite, "DELETE FROM cursor WHERE endpoint = ?1", endpoint,
+		    error_r) < 0 ||
+	    run_for(sqlite, "DELETE FROM batch WHERE endpoint = ?1", endpoint,
 		    error_r) < 0)
 		return -1;
 	return mse_sqlite_forget_rows(sqlite, endpoint, error_r);

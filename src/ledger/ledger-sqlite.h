@@ -114,6 +114,17 @@ int mse_sqlite_get_value(struct mse_ledger *ledger, const char *name,
 			 char *value_r, size_t size,
 			 struct mse_error *error_r);
 
+/* ledger-sqlite-batch.c */
+int mse_sqlite_put_batch(struct mse_ledger *ledger, const char *endpoint,
+			 const struct mse_ledger_batch *batch,
+			 struct mse_error *error_r);
+int mse_sqlite_delete_batch(struct mse_ledger *ledger, const char *endpoint,
+			    const char *id, struct mse_error *error_r);
+int mse_sqlite_each_batch(struct mse_ledger *ledger, const char *endpoint,
+			  int (*found)(const struct mse_ledger_batch *batch,
+				       void *context),
+			  void *context, struct mse_error *error_r);
+
 /* ledger-sqlite-derived.c */
 int mse_sqlite_put_derived(struct mse_ledger *ledger, const char *kind,
 			   const char *key, const char *value,

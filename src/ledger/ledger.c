@@ -160,6 +160,28 @@ int mse_ledger_trim_dead(struct mse_ledger *ledger, const char *endpoint,
 		     error_r);
 }
 
+int mse_ledger_put_batch(struct mse_ledger *ledger, const char *endpoint,
+			 const struct mse_ledger_batch *batch,
+			 struct mse_error *error_r)
+{
+	return ledger->ops->put_batch(ledger, endpoint, batch, error_r);
+}
+
+int mse_ledger_delete_batch(struct mse_ledger *ledger, const char *endpoint,
+			    const char *id, struct mse_error *error_r)
+{
+	return ledger->ops->delete_batch(ledger, endpoint, id, error_r);
+}
+
+int mse_ledger_each_batch(struct mse_ledger *ledger, const char *endpoint,
+			  int (*found)(const struct mse_ledger_batch *batch,
+				       void *context),
+			  void *context, struct mse_error *error_r)
+{
+	return ledger->ops->each_batch(ledger, endpoint, found, context,
+				       error_r);
+}
+
 int mse_ledger_put_seal(struct mse_ledger *ledger, const char *file,
 			uint64_t length, struct mse_error *error_r)
 {

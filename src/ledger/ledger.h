@@ -85,7 +85,7 @@ int mse_ledger_get_cursor(struct mse_ledger *ledger, const char *endpoint,
 int mse_ledger_put_cursor(struct mse_ledger *ledger, const char *endpoint,
 			  const struct mse_ledger_cursor *cursor,
 			  struct mse_error *error_r);
-/* Cursor, rows, everything of this endpoint. */
+/* Cursor, rows, batches, everything of this endpoint. */
 int mse_ledger_drop_endpoint(struct mse_ledger *ledger, const char *endpoint,
 			     struct mse_error *error_r);
 /* Each endpoint that has a cursor (not derive), by name. This and every other
@@ -143,6 +143,31 @@ int mse_ledger_totals(struct mse_ledger *ledger, const char *endpoint,
 int mse_ledger_trim_dead(struct mse_ledger *ledger, const char *endpoint,
 			 int64_t before_ms, uint64_t octets,
 			 struct mse_error *error_r);
+
+/*
+ * A batch that is, or was, on its way: several events in one request. It is
+ * here from before its first POST until it is answered, so that it is the same
+ * after any crash.
+ */
+struct mse_ledger_batch {
+	const char *id;         /* webhook-id */
+	const char *members;    /* its events' numbers, ascending: "4-9,12" */
+	uint64_t digest;        /* of their ids, below 2^63 */
+	uint32_t attempts;
+	int64_t used_ms;        /* as of a row */
+};
+/* Inserts or replaces the one of this (endpoint, id). */
+int mse_ledger_put_batch(struct mse_ledger *ledger, const char *endpoint,
+			 const struct mse_ledger_batch *batch,
+			 struct mse_error *error_r);
+/* Does not mind that there is none. */
+int mse_ledger_delete_batch(struct mse_ledger *ledger, const char *endpoint,
+			    const char *id, struct mse_error *error_r);
+/* In order of id; borrowed, as with rows. */
+int mse_ledger_each_batch(struct mse_ledger *ledger, const char *endpoint,
+			  int (*found)(const struct mse_ledger_batch *batch,
+				       void *context),
+			  void *context, struct mse_error *error_r);
 
 /* Seals, checkpoints (one per MiB and file), announced losses, and named
    values ("generation", "boot-id", "clean", …). */

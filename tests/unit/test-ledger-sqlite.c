@@ -215,7 +215,8 @@ static void test_older_schema(void **state)
 	assert_int_equal(mse_ledger_put_value(ledger, "clean", "1", &error), 0);
 	mse_ledger_free(&ledger);
 	run_sql("DROP TABLE derived; DROP INDEX row_died; DROP TABLE answer;"
-		"DROP TRIGGER answer_delete; DROP TRIGGER answer_trim");
+		"DROP TRIGGER answer_delete; DROP TRIGGER answer_trim;"
+		"DROP TABLE batch");
 	run_sql("PRAGMA user_version = 1");
 	ledger = open_ledger(false);
 	assert_int_equal(mse_ledger_get_value(ledger, "clean", value,

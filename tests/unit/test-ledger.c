@@ -810,6 +810,96 @@ static void test_values(void **state)
 	assert_string_equal(value, "");
 }
 
+static int add_batch(const struct mse_ledger_batch *batch, void *context)
+{
+	char *text = context;
+	size_t len = strlen(text);
+
+	snprintf(text + len, 512 - len, "%s=%s/%llx/%u/%lld ", batch->id,
+		 batch->members, (unsigned long long)batch->digest,
+		 batch->attempts, (long long)batch->used_ms);
+	return batch->attempts == 99 ? 7 : 0;
+}
+
+static const char *batches(struct mse_ledger *ledger, const char *endpoint,
+			   int expected)
+{
+	static char text[512];
+
+	text[0] = '\0';
+	assert_int_equal(mse_ledger_each_batch(ledger, endpoint, add_batch,
+					       text, &error), expected);
+	return text;
+}
+
+static void put_batch(struct mse_ledger *ledger, const char *endpoint,
+		      const char *id, const char *members, uint32_t attempts)
+{
+	struct mse_ledger_batch batch = {
+		.id = id, .members = members, .attempts = attempts,
+		.digest = INT64_MAX, .used_ms = attempts * 5000000000LL
+	};
+
+	assert_int_equal(mse_ledger_put_batch(ledger, endpoint, &batch,
+					      &error), 0);
+}
+
+static void test_batches(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+
+	assert_string_equal(batches(ledger, "portal", 0), "");
+	assert_int_equal(mse_ledger_delete_batch(ledger, "portal", "x",
+						 &error), 0);
+	put_batch(ledger, "portal", "c", "12", 0);
+	put_batch(ledger, "portal", "b", "4-9,11", 1);
+	put_batch(ledger, "portal2", "b", "1-2", 2);
+	put_batch(ledger, "porta", "z", "7", 0);
+	assert_string_equal(batches(ledger, "portal", 0),
+			    "b=4-9,11/7fffffffffffffff/1/5000000000 "
+			    "c=12/7fffffffffffffff/0/0 ");
+	put_batch(ledger, "portal", "b", "4-9,11", 99);
+	assert_string_equal(batches(ledger, "portal", 7),
+			    "b=4-9,11/7fffffffffffffff/99/495000000000 ");
+	assert_int_equal(mse_ledger_delete_batch(ledger, "portal", "b",
+						 &error), 0);
+	assert_string_equal(batches(ledger, "portal", 0),
+			    "c=12/7fffffffffffffff/0/0 ");
+	assert_string_equal(batches(ledger, "portal2", 0),
+			    "b=1-2/7fffffffffffffff/2/10000000000 ");
+}
+
+static void test_batches_go_with_their_endpoint(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+
+	put_batch(ledger, "portal", "a", "1", 0);
+	put_batch(ledger, "portal", "b", "2", 0);
+	put_batch(ledger, "portal2", "b", "3", 0);
+	assert_int_equal(mse_ledger_drop_endpoint(ledger, "portal", &error),
+			 0);
+	assert_string_equal(batches(ledger, "portal", 0), "");
+	assert_string_equal(batches(ledger, "portal2", 0),
+			    "b=3/7fffffffffffffff/0/0 ");
+}
+
+static void test_batches_roll_back(void **state)
+{
+	struct mse_ledger *ledger = ((struct backend *)*state)->ledger;
+
+	put_batch(ledger, "portal", "a", "1", 0);
+	put_batch(ledger, "portal", "b", "2", 0);
+	assert_int_equal(mse_ledger_begin(ledger, &error), 0);
+	put_batch(ledger, "portal", "a", "1", 5);
+	put_batch(ledger, "portal", "c", "3", 0);
+	assert_int_equal(mse_ledger_delete_batch(ledger, "portal", "b",
+						 &error), 0);
+	mse_ledger_rollback(ledger);
+	assert_string_equal(batches(ledger, "portal", 0),
+			    "a=1/7fffffffffffffff/0/0 "
+			    "b=2/7fffffffffffffff/0/0 ");
+}
+
 static int add_derived(const char *key, const char *value, void *context)
 {
 	char *text = context;
@@ -975,6 +1065,8 @@ int main(void)
 		BOTH(test_savepoint),	  BOTH(test_drop_endpoint),
 		BOTH(test_files),	  BOTH(test_values),
 		BOTH(test_answer),
+		BOTH(test_batches),	  BOTH(test_batches_roll_back),
+		BOTH(test_batches_go_with_their_endpoint),
 		BOTH(test_derived),	  BOTH(test_derived_rolls_back),
 	};
 
