@@ -58,6 +58,19 @@ int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
 	return 0;
 }
 
+void mse_derive_event_init(const struct mse_derive *derive,
+			   enum mse_event_type type, const char *uri,
+			   struct mse_event *event_r)
+{
+	mse_event_init(event_r, type, mse_clock_wall(derive->clock));
+	mse_event_set_string(event_r, MSE_PARAM_URI, uri);
+	mse_event_set_string(event_r, MSE_PARAM_SERVICE, "mailhook");
+	mse_event_set_string(event_r, MSE_PARAM_PROCESS, "mailhookd");
+	mse_event_set_number(event_r, MSE_PARAM_PID, (uint64_t)getpid());
+	mse_event_set_string(event_r, MSE_PARAM_SERVER_FQDN,
+			     derive->server_fqdn);
+}
+
 void mse_derive_gap_write(const struct mse_derive *derive,
 			  const struct mse_derive_gap *gap,
 			  struct mse_buf *buf)
@@ -69,14 +82,8 @@ void mse_derive_gap_write(const struct mse_derive *derive,
 
 	mse_buf_init(&uri, 4096);
 	mse_imap_url_append(&uri, &url);
-	mse_event_init(&event, MSE_EVENT_GAP, mse_clock_wall(derive->clock));
+	mse_derive_event_init(derive, MSE_EVENT_GAP, mse_buf_str(&uri), &event);
 	event.cause = gap->cause;
-	mse_event_set_string(&event, MSE_PARAM_URI, mse_buf_str(&uri));
-	mse_event_set_string(&event, MSE_PARAM_SERVICE, "mailhook");
-	mse_event_set_string(&event, MSE_PARAM_PROCESS, "mailhookd");
-	mse_event_set_number(&event, MSE_PARAM_PID, (uint64_t)getpid());
-	mse_event_set_string(&event, MSE_PARAM_SERVER_FQDN,
-			     derive->server_fqdn);
 	if (gap->lost > 0)
 		mse_event_set_number(&event, MSE_PARAM_LOST, gap->lost);
 	if (gap->since_ms > 0) {

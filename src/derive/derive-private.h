@@ -34,6 +34,16 @@ struct mse_derive_gap {
 	int64_t until_ms;
 };
 
+/* A Resync that waits to be appended, if its cause is not there already; then,
+   if it comes from intents, those wait to be cleared. */
+struct mse_derive_resync {
+	char cause[MSE_DERIVE_CAUSE_SIZE];
+	char *record;            /* the bytes to append */
+	size_t len;
+	unsigned int slot;       /* whose intents; 0: it comes from none */
+	bool appended;           /* or was there */
+};
+
 /* By file: octets behind the seal that were appended again, and "torn" if
    an incomplete record there has been told. */
 #define MSE_DERIVE_LATE "late"
@@ -111,6 +121,8 @@ struct mse_derive {
 
 	struct mse_derive_gap *gaps;
 	size_t gap_count, gap_size;
+	struct mse_derive_resync *resyncs;
+	size_t resync_count, resync_size;
 	struct mse_derive_tail *tails;
 	size_t tail_count, tail_size;
 	/* Records in line to be appended: late ones, once more, and Logouts
@@ -154,6 +166,11 @@ void *mse_derive_grow(void *array, size_t *size, size_t count,
 int mse_derive_load(struct mse_derive *derive, struct mse_error *error_r);
 
 /* derive-gap.c */
+/* An event of the daemon's own, with what all of those carry. Borrows from
+   derive and uri. */
+void mse_derive_event_init(const struct mse_derive *derive,
+			   enum mse_event_type type, const char *uri,
+			   struct mse_event *event_r);
 int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
 		       const char *reason, uint64_t lost, int64_t since_ms,
 		       int64_t until_ms);
@@ -167,6 +184,22 @@ int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
 			     struct mse_error *error_r);
 struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
 					   const char *file);
+
+/* derive-resync.c */
+/* Looks for what dead processes were changing. */
+int mse_derive_look_at_intents(struct mse_derive *derive,
+			       struct mse_error *error_r);
+/* Those in line, as records for one append. */
+void mse_derive_resyncs_write(struct mse_derive *derive,
+			      struct mse_buf *bytes, unsigned int *records);
+/* They are in the journal. */
+void mse_derive_resyncs_appended(struct mse_derive *derive);
+/* Syncs the journal and clears the intents of those that were appended. Goes
+   before any commit of the cursor: behind the record, nothing would say that
+   the intents have been told. */
+int mse_derive_resyncs_settle(struct mse_derive *derive,
+			      struct mse_error *error_r);
+void mse_derive_resyncs_free(struct mse_derive *derive);
 
 /* derive-facts.c: what follows from records of interest. */
 /* Notes the record if something can follow from it. -1: out of memory. */

@@ -9,6 +9,8 @@
  *   appended, not synced   the record is there and names its cause, or it is
  *                          not there and is appended again
  *   synced, not committed  the next start meets the cause before it appends
+ *   (a Resync) synced, its intents not cleared   the same, then clears them;
+ *                          no cursor gets past it before they are
  *
  * Invariant: nothing is appended before the journal was read to its end once
  * since the start, and no cursor is committed past what is still in line.
@@ -80,6 +82,7 @@ void mse_derive_free(struct mse_derive **_derive)
 	mse_derive_batch_leave(derive);
 	mse_buf_clear(&derive->late);
 	mse_buf_clear(&derive->events);
+	mse_derive_resyncs_free(derive);
 	free(derive->gaps);
 	free(derive->tails);
 	free(derive->server_name);
@@ -334,7 +337,8 @@ static int look_around(struct mse_derive *derive, int64_t mono_ms,
 	if (mono_ms < derive->presence_at || derive->append_at > mono_ms)
 		return 0;
 	derive->presence_at = mono_ms + LOOK_EVERY_MS;
-	if (mse_derive_look_at_presence(derive, error_r) < 0)
+	if (mse_derive_look_at_presence(derive, error_r) < 0 ||
+	    mse_derive_look_at_intents(derive, error_r) < 0)
 		return -1;
 	return mse_derive_look_at_tails(derive, mono_ms, error_r);
 }
@@ -364,6 +368,7 @@ static void appended(struct mse_derive *derive)
 		derive->changes.boot = true;
 	}
 	derive->gap_count = 0;
+	mse_derive_resyncs_appended(derive);
 	derive->met.late += derive->late_records;
 	derive->late_records = 0;
 	mse_buf_reset(&derive->late);
@@ -374,6 +379,17 @@ static void appended(struct mse_derive *derive)
 	derive->appended_round = derive->read_round;
 }
 
+static bool resyncs_wait(const struct mse_derive *derive)
+{
+	size_t i;
+
+	for (i = 0; i < derive->resync_count; i++) {
+		if (!derive->resyncs[i].appended)
+			return true;
+	}
+	return false;
+}
+
 /* Appends what is in line. 0 once nothing is. */
 static int append(struct mse_derive *derive, int64_t mono_ms,
 		  struct mse_error *error_r)
@@ -382,13 +398,14 @@ static int append(struct mse_derive *derive, int64_t mono_ms,
 	struct mse_buf bytes;
 	int ret = 0;
 
-	if (derive->gap_count == 0 && records == 0)
+	if (derive->gap_count == 0 && !resyncs_wait(derive) && records == 0)
 		return 0;
 	if (mono_ms < derive->append_at)
 		return 1;
 	mse_buf_init(&bytes, APPEND_MAX);
 	mse_buf_append(&bytes, derive->late.data, derive->late.len);
 	mse_buf_append(&bytes, derive->events.data, derive->events.len);
+	mse_derive_resyncs_write(derive, &bytes, &records);
 	write_gaps(derive, &bytes, &records);
 	if (mse_buf_failed(&bytes) || mse_buf_failed(&derive->late)) {
 		ret = out_of_memory(error_r);
@@ -436,7 +453,7 @@ static int commit(struct mse_derive *derive, int64_t mono_ms, bool all,
 static bool commit_goes_first(const struct mse_derive *derive, int64_t mono_ms)
 {
 	return derive->caught_up && derive->batch == NULL &&
-	       derive->gap_count == 0 && derive->late_records == 0 &&
+	       derive->gap_count == 0 && derive->resync_count == 0 && derive->late_records == 0 &&
 	       derive->event_records == 0 && derive->commit == NULL &&
 	       mono_ms >= derive->commit_at && mse_derive_has_changes(derive);
 }
@@ -469,6 +486,8 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 		(void)commit(derive, mono_ms, false, NULL);
 		return -1;
 	}
+	if (mse_derive_resyncs_settle(derive, error_r) < 0)
+		return -1;
 	if (commit(derive, mono_ms, ret == 0 && derive->batch == NULL,
 		   error_r) < 0)
 		return -1;
@@ -482,8 +501,8 @@ static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 {
 	int64_t next = mono_ms + LOOK_IDLE_MS;
 
-	if (derive->gap_count > 0 || derive->late_records > 0 ||
-	    derive->event_records > 0)
+	if (derive->gap_count > 0 || resyncs_wait(derive) ||
+	    derive->late_records > 0 || derive->event_records > 0)
 		next = derive->append_at > mono_ms ? derive->append_at :
 			mono_ms;
 	else if (!mse_derive_is_idle(derive))
@@ -522,7 +541,7 @@ int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r)
 bool mse_derive_is_idle(const struct mse_derive *derive)
 {
 	return derive->commit == NULL && derive->gap_count == 0 &&
-	       derive->late_records == 0 && derive->event_records == 0 &&
+	       derive->resync_count == 0 && derive->late_records == 0 && derive->event_records == 0 &&
 	       derive->batch == NULL && !mse_derive_has_changes(derive);
 }
 

@@ -24,13 +24,24 @@ mse_subscription_types(const struct mse_subscription *subscription,
 		subscription->types : 0;
 }
 
+/* A Gap is everybody's. A Resync is for who may have missed an event: names
+   that an endpoint's filters leave out are not told it by this one either. */
+static bool own_matches(const struct mse_subscription *subscription,
+			const struct mse_event_route *route)
+{
+	return route->type != MSE_EVENT_RESYNC ||
+	       (mse_patterns_match(subscription->users,
+				   route->owner == NULL ? "" : route->owner) &&
+		mailbox_matches(subscription->mailboxes, route));
+}
+
 bool mse_subscription_matches(const struct mse_subscription *subscription,
 			      const struct mse_event_route *route)
 {
 	if (route->type >= MSE_EVENT_UNKNOWN)
 		return false;
 	if (mse_event_type_group(route->type) == MSE_GROUP_OWN)
-		return true;
+		return own_matches(subscription, route);
 	return (subscription->types & MSE_EVENT_BIT(route->type)) != 0 &&
 	       mse_subscription_types(subscription, route) != 0;
 }

@@ -42,7 +42,8 @@ void mse_wanted_add(struct mse_wanted *wanted,
 mse_event_types_t
 mse_subscription_types(const struct mse_subscription *subscription,
 		       const struct mse_event_route *route);
-/* Group OWN always matches. */
+/* Group OWN always matches, but for a Resync of an owner or a mailbox that the
+   filters leave out. */
 bool mse_subscription_matches(const struct mse_subscription *subscription,
 			      const struct mse_event_route *route);
 

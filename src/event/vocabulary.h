@@ -148,7 +148,8 @@ enum mse_event_group {
 	MSE_GROUP_MAILBOX,
 	MSE_GROUP_SUBSCRIPTION,
 	MSE_GROUP_COUNT,
-	/* Gap, Resync, Test: pass every filter, cannot be subscribed to. */
+	/* Gap, Resync, Test: cannot be subscribed to, come to everybody; a
+	   Resync only to who gets events of that owner and mailbox. */
 	MSE_GROUP_OWN = MSE_GROUP_COUNT,
 	/* For derive alone: never delivered, numbered, shown or replayed;
 	   mail processes write them because something is derived from them. */

@@ -17,6 +17,9 @@
  *    reader that sees both sees one id twice.
  *  - the file's allowed size stands in presence, so that a stopped daemon
  *    does not fill the disk with mail on it.
+ *
+ * Intents: what is under way stands in presence while it is. Who announces one
+ * looks at presence then, and the next append need not.
  */
 #include "journal/append.h"
 
@@ -51,6 +54,9 @@ struct mse_appender {
 	int presence_fd;
 	int slot;               /* -1: not claimed yet */
 	pid_t slot_owner;
+	struct mse_intents intents;  /* under way now */
+	bool looked;            /* for the next append: presence is in order, */
+	uint64_t looked_allowed;     /* and this is what it allows */
 
 	struct mse_interest *nothing, *everything, *interest;
 	struct file_identity interest_seen;
@@ -137,11 +143,19 @@ static int open_presence(struct mse_appender *appender)
 
 static int claim_slot(struct mse_appender *appender)
 {
+	uint32_t last_id = appender->intents.last_id;
+	char instance[MSE_UUID_SIZE];
+
 	if (open_presence(appender) < 0)
 		return -1;
 	if (appender->slot < 0) {
-		appender->slot = mse_presence_claim(appender->presence_fd);
+		appender->slot = mse_presence_claim(appender->presence_fd,
+						    instance);
 		appender->slot_owner = getpid();
+		/* What was under way is so no more for anybody who reads it:
+		   presence is another file, or this is a child. */
+		mse_intents_init(&appender->intents, instance);
+		appender->intents.last_id = last_id;
 	}
 	return appender->slot < 0 ? -1 : 0;
 }
@@ -313,16 +327,58 @@ static bool has_name(const struct mse_appender *appender)
 	return fstat(appender->journal_fd, &st) < 0 || st.st_nlink > 0;
 }
 
+static uint64_t allowed_by(const struct mse_presence_head *head)
+{
+	/* 0: made a moment ago, the daemon has not said yet. */
+	return head->allowed_size == 0 ? MSE_JOURNAL_FILE_SIZE :
+		head->allowed_size;
+}
+
 static uint64_t allowed_size(struct mse_appender *appender)
 {
 	struct mse_presence_head head;
 
-	/* 0: made a moment ago, the daemon has not said yet. */
+	if (appender->looked)
+		return appender->looked_allowed;
 	if (appender->presence_fd < 0 ||
-	    mse_presence_read_head(appender->presence_fd, &head) < 0 ||
-	    head.allowed_size == 0)
+	    mse_presence_read_head(appender->presence_fd, &head) < 0)
 		return MSE_JOURNAL_FILE_SIZE;
-	return head.allowed_size;
+	return allowed_by(&head);
+}
+
+uint32_t mse_appender_intend(struct mse_appender *appender,
+			     const struct mse_intent *intent)
+{
+	struct mse_presence_head head;
+	uint32_t id;
+
+	appender->looked = false;
+	if (claim_slot(appender) < 0 || appender->slot == 0 ||
+	    mse_presence_read_head(appender->presence_fd, &head) < 0)
+		return 0;
+	appender->looked = true;
+	appender->looked_allowed = allowed_by(&head);
+	if (!head.has_intents)
+		return 0;
+	id = mse_intents_add(&appender->intents, intent);
+	if (mse_presence_write_intents(appender->presence_fd, appender->slot,
+				       &appender->intents) == 0)
+		return id;
+	mse_intents_remove(&appender->intents, id);
+	return 0;
+}
+
+void mse_appender_done(struct mse_appender *appender, uint32_t id)
+{
+	appender->looked = false;
+	/* A child that came into being meanwhile has nothing under way. */
+	if (id == 0 || appender->slot <= 0 ||
+	    appender->slot_owner != getpid())
+		return;
+	mse_intents_remove(&appender->intents, id);
+	/* If it cannot be written, the daemon tells of it in vain. */
+	(void)mse_presence_write_intents(appender->presence_fd,
+					 appender->slot, &appender->intents);
 }
 
 /* Counts what was lost; the sentence stands already. */
@@ -384,9 +440,10 @@ static int append_once(struct mse_appender *appender, uint64_t size,
 }
 
 /* How many of the records are not in the journal; why, in appender->error. */
-static unsigned int append(struct mse_appender *appender,
-			   const struct mse_buf *bytes, unsigned int records,
-			   enum mse_durability durability)
+static unsigned int append_all(struct mse_appender *appender,
+			       const struct mse_buf *bytes,
+			       unsigned int records,
+			       enum mse_durability durability)
 {
 	unsigned int attempt, missing = records;
 	uint64_t size;
@@ -396,7 +453,8 @@ static unsigned int append(struct mse_appender *appender,
 		mse_error_set(&appender->error, "memory is out");
 		return records;
 	}
-	(void)claim_slot(appender);
+	if (!appender->looked)
+		(void)claim_slot(appender);
 	for (attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
 		if (choose_file(appender, &size) < 0) {
 			mse_error_set(&appender->error, "cannot open %s/%s: %s",
@@ -414,6 +472,17 @@ static unsigned int append(struct mse_appender *appender,
 		mse_error_set(&appender->error, "the journal's files go away "
 			      "faster than they can be written");
 	}
+	return missing;
+}
+
+static unsigned int append(struct mse_appender *appender,
+			   const struct mse_buf *bytes, unsigned int records,
+			   enum mse_durability durability)
+{
+	unsigned int missing = append_all(appender, bytes, records,
+					  durability);
+
+	appender->looked = false;
 	return missing;
 }
 

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "event/uuid.h"
+#include "journal/intent.h"
 #include "journal/interest.h"
 
 /*
@@ -39,6 +40,15 @@ mse_appender_interest(struct mse_appender *appender);
    own, so its death would not be seen. */
 int mse_appender_presence(struct mse_appender *appender, unsigned int *slot_r,
 			  char instance_r[MSE_UUID_SIZE]);
+
+/* Before a change whose events will be appended: should the process die before
+   mse_appender_done(), the daemon tells receivers what to read again. Copies
+   it. 0: nobody will see it (no slot of its own, presence of an older daemon);
+   then all is as without. */
+uint32_t mse_appender_intend(struct mse_appender *appender,
+			     const struct mse_intent *intent);
+/* The change is reported, or did not happen. Any order; 0 is allowed. */
+void mse_appender_done(struct mse_appender *appender, uint32_t id);
 
 enum mse_append_result {
 	MSE_APPEND_DONE,

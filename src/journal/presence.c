@@ -12,9 +12,14 @@
  * the other order has the wrong magic and is foreign):
  *
  *   0     u64 magic "MSEPRES1", u32 version, u32 slots,
- *         u64 generation, u64 allowed size; zeros up to 4096
+ *         u64 generation, u64 allowed size, u32 octets of an image of
+ *         intents (0: there are none); zeros up to 4096
  *   4096  slots of 128 octets: u64 lost, i64 since, i64 until (wall ms),
  *         char instance[40]; zeros
+ *   528384  images of intents, one for each slot (intent.c). Version 0.1.0
+ *         began without them: its plugin neither reads nor writes them, its
+ *         daemon makes no room. None crosses a page, so that a process that
+ *         is killed has written all of one or nothing.
  */
 #include "journal/presence.h"
 
@@ -36,7 +41,9 @@
 #define PRESENCE_VERSION 1
 #define HEAD_SIZE 4096
 #define SLOT_SIZE 128
-#define FILE_SIZE (HEAD_SIZE + MSE_PRESENCE_SLOTS * SLOT_SIZE)
+#define INTENTS_AT (HEAD_SIZE + MSE_PRESENCE_SLOTS * SLOT_SIZE)
+#define SIZE_WITHOUT_INTENTS INTENTS_AT
+#define FILE_SIZE (INTENTS_AT + MSE_PRESENCE_SLOTS * MSE_INTENT_SIZE)
 #define TEMPORARY_NAME MSE_PRESENCE_NAME ".tmp"
 /* A claim in a crowded file stays cheap: then slot 0 serves. */
 #define CLAIM_TRIES 64
@@ -49,6 +56,8 @@ struct head_bytes {
 	uint32_t slots;
 	uint64_t generation;
 	uint64_t allowed_size;
+	uint32_t intent_size;
+	uint32_t unused;
 };
 
 struct slot_bytes {
@@ -61,6 +70,11 @@ struct slot_bytes {
 static off_t slot_offset(unsigned int slot)
 {
 	return (off_t)HEAD_SIZE + (off_t)slot * SLOT_SIZE;
+}
+
+static off_t intents_offset(unsigned int slot)
+{
+	return (off_t)INTENTS_AT + (off_t)slot * MSE_INTENT_SIZE;
 }
 
 /* All of it or -1 with errno; a file's end is EINVAL. */
@@ -121,7 +135,10 @@ int mse_presence_write_head(int fd, const struct mse_presence_head *head)
 		.generation = head->generation,
 		.allowed_size = head->allowed_size,
 	};
+	struct stat st;
 
+	if (fstat(fd, &st) == 0 && st.st_size >= FILE_SIZE)
+		bytes.intent_size = MSE_INTENT_SIZE;
 	return write_at(fd, &bytes, sizeof(bytes), 0);
 }
 
@@ -133,6 +150,7 @@ int mse_presence_read_head(int fd, struct mse_presence_head *head_r)
 		return -1;
 	head_r->generation = bytes.generation;
 	head_r->allowed_size = bytes.allowed_size;
+	head_r->has_intents = bytes.intent_size == MSE_INTENT_SIZE;
 	return 0;
 }
 
@@ -218,6 +236,87 @@ int mse_presence_is_held(int fd, unsigned int slot)
 	return lock.l_type != F_UNLCK;
 }
 
+/* Intents */
+
+/* The lock first: whoever held it may have come to an end in good order.
+   Then the slot: of an older version, somebody may have claimed it. */
+static int read_left_intents(int fd, unsigned int slot,
+			     struct mse_intents *intents_r, bool *left_r)
+{
+	struct mse_presence_slot now;
+	int held = mse_presence_is_held(fd, slot);
+
+	*left_r = false;
+	if (held < 0 || mse_presence_read_slot(fd, slot, &now) < 0 ||
+	    read_at(fd, intents_r->image.bytes, MSE_INTENT_SIZE,
+		    intents_offset(slot)) < 0)
+		return -1;
+	intents_r->last_id = 0;
+	*left_r = !mse_intents_is_empty(intents_r) &&
+		(held == 0 || strncmp(intents_r->image.head.instance,
+				      now.instance, MSE_UUID_SIZE) != 0);
+	return 0;
+}
+
+int mse_presence_each_intent(int fd,
+			     void (*found)(unsigned int slot,
+					   const struct mse_intents *intents,
+					   void *context),
+			     void *context)
+{
+	struct mse_presence_head head;
+	struct mse_intents intents;
+	char block[64 * MSE_INTENT_SIZE];
+	unsigned int i, j;
+	bool left;
+
+	if (mse_presence_read_head(fd, &head) < 0)
+		return -1;
+	for (i = 0; head.has_intents && i < MSE_PRESENCE_SLOTS; i += 64) {
+		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
+			return -1;
+		for (j = 0; j < 64; j++) {
+			memcpy(intents.image.bytes,
+			       block + j * MSE_INTENT_SIZE,
+			       sizeof(intents.image.head));
+			if (mse_intents_is_empty(&intents))
+				continue;
+			if (read_left_intents(fd, i + j, &intents, &left) < 0)
+				return -1;
+			if (left)
+				found(i + j, &intents, context);
+		}
+	}
+	return 0;
+}
+
+int mse_presence_clear_intents(int fd, unsigned int slot)
+{
+	static const struct mse_intents none;
+
+	if (slot >= MSE_PRESENCE_SLOTS) {
+		errno = EINVAL;
+		return -1;
+	}
+	return write_at(fd, none.image.bytes, sizeof(none.image.head),
+			intents_offset(slot));
+}
+
+int mse_presence_write_intents(int fd, int slot,
+			       const struct mse_intents *intents)
+{
+	size_t len = mse_intents_is_empty(intents) ?
+		offsetof(struct mse_intents, image.head.len) :
+		intents->image.head.len;
+
+	if (slot <= 0 || slot >= MSE_PRESENCE_SLOTS) {
+		errno = EINVAL;
+		return -1;
+	}
+	return write_at(fd, intents->image.bytes, len,
+			intents_offset((unsigned int)slot));
+}
+
 /* Slots a process may use: those it can write under RLIMIT_FSIZE. */
 static unsigned int usable_slots(void)
 {
@@ -241,7 +340,8 @@ static unsigned int random_number(void)
 	return (unsigned int)now.tv_nsec ^ ((unsigned int)getpid() << 12);
 }
 
-static int write_instance(int fd, unsigned int slot)
+static int write_instance(int fd, unsigned int slot,
+			  char instance_r[MSE_UUID_SIZE])
 {
 	struct timespec now;
 	char instance[40] = "";
@@ -249,17 +349,31 @@ static int write_instance(int fd, unsigned int slot)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	mse_uuid_make((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
 		      instance);
+	memcpy(instance_r, instance, MSE_UUID_SIZE);
 	return write_at(fd, instance, sizeof(instance),
 			slot_offset(slot) +
 			(off_t)offsetof(struct slot_bytes, instance));
 }
 
-int mse_presence_claim(int fd)
+/* Somebody's intents are left in it; asked with the lock held. */
+static bool is_left(int fd, const struct mse_presence_head *head,
+		    unsigned int slot)
 {
-	struct head_bytes head;
+	struct mse_intents intents;
+
+	return head->has_intents &&
+		(read_at(fd, intents.image.bytes, sizeof(intents.image.head),
+			 intents_offset(slot)) < 0 ||
+		 !mse_intents_is_empty(&intents));
+}
+
+int mse_presence_claim(int fd, char instance_r[MSE_UUID_SIZE])
+{
+	struct mse_presence_head head;
 	unsigned int count, start, i, slot;
 
-	if (read_head_bytes(fd, &head) < 0)
+	instance_r[0] = '\0';
+	if (mse_presence_read_head(fd, &head) < 0)
 		return -1;
 	count = usable_slots();
 	if (count <= 1)
@@ -272,8 +386,13 @@ int mse_presence_claim(int fd)
 				continue;
 			return -1;
 		}
-		if (write_instance(fd, slot) < 0) {
+		if (is_left(fd, &head, slot)) {
 			(void)slot_lock(fd, slot, F_UNLCK);
+			continue;
+		}
+		if (write_instance(fd, slot, instance_r) < 0) {
+			(void)slot_lock(fd, slot, F_UNLCK);
+			instance_r[0] = '\0';
 			return -1;
 		}
 		return (int)slot;
@@ -387,6 +506,19 @@ static int open_existing(int dir_fd, bool *absent_r, struct mse_error *error_r)
 	return fd;
 }
 
+/* The file of a version without intents becomes one with them where it
+   stands: processes that run hold it by their locks. Without room on the disk
+   it stays what it is, until the next start. */
+static void make_room(int fd, off_t size)
+{
+	struct mse_presence_head head;
+
+	if (size < FILE_SIZE &&
+	    posix_fallocate(fd, 0, FILE_SIZE) == 0 &&
+	    mse_presence_read_head(fd, &head) == 0)
+		(void)mse_presence_write_head(fd, &head);
+}
+
 int mse_presence_open_daemon(int dir_fd, bool *created_r,
 			     struct mse_error *error_r)
 {
@@ -400,9 +532,10 @@ int mse_presence_open_daemon(int dir_fd, bool *created_r,
 	if (fd < 0 && !absent)
 		return -1;
 	if (fd >= 0) {
-		if (fstat(fd, &st) == 0 && st.st_size >= FILE_SIZE &&
+		if (fstat(fd, &st) == 0 && st.st_size >= SIZE_WITHOUT_INTENTS &&
 		    read_head_bytes(fd, &head) == 0) {
 			(void)fchmod(fd, 0660);
+			make_room(fd, st.st_size);
 			return fd;
 		}
 		(void)close(fd);

@@ -13,11 +13,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "journal/append.h"
 #include "journal/presence.h"
 #include "test-journal-common.h"
 
 #define SLOTS_AT 4096
 #define SLOT_SIZE 128
+#define INTENTS_AT (SLOTS_AT + MSE_PRESENCE_SLOTS * SLOT_SIZE)
+
+static char instance[MSE_UUID_SIZE];
 
 static int open_daemon(const struct journal_test *test, bool *created_r)
 {
@@ -68,7 +72,7 @@ static bool is_locked(int fd, int slot)
 static void test_created(void **state)
 {
 	struct journal_test *test = *state;
-	struct mse_presence_head head = { 7, 1000 };
+	struct mse_presence_head head = { 7, 1000, false };
 	mode_t mask = umask(077);
 	struct stat st;
 	bool created;
@@ -81,7 +85,7 @@ static void test_created(void **state)
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0660);
 	assert_int_equal(st.st_size,
-			 SLOTS_AT + MSE_PRESENCE_SLOTS * SLOT_SIZE);
+			 INTENTS_AT + MSE_PRESENCE_SLOTS * 1024);
 	assert_true((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size);
 	assert_int_equal(mse_presence_write_head(fd, &head), 0);
 	close(fd);
@@ -129,7 +133,7 @@ static void test_claim(void **state)
 	bool created;
 	int daemon = open_daemon(*state, &created);
 	int a = open_client(*state), b = open_client(*state);
-	int slot_a = mse_presence_claim(a), slot_b = mse_presence_claim(b);
+	int slot_a = mse_presence_claim(a, instance), slot_b = mse_presence_claim(b, instance);
 
 	assert_true(slot_a > 0);
 	assert_true(slot_b > 0);
@@ -162,7 +166,7 @@ static void test_freed_by_kill(void **state)
 	pid = fork();
 	if (pid == 0) {
 		fd = open_client(*state);
-		slot = mse_presence_claim(fd);
+		slot = mse_presence_claim(fd, instance);
 		(void)mse_presence_add_lost(fd, slot, 3, 1000);
 		(void)!write(fds[1], &slot, sizeof(slot));
 		for (;;)
@@ -188,7 +192,7 @@ static void test_losses(void **state)
 	struct mse_presence_slot data;
 	bool created;
 	int daemon = open_daemon(*state, &created), fd = open_client(*state);
-	int slot = mse_presence_claim(fd);
+	int slot = mse_presence_claim(fd, instance);
 
 	assert_int_equal(mse_presence_add_lost(fd, slot, 2, 1000), 0);
 	assert_int_equal(mse_presence_add_lost(fd, slot, 5, 2000), 0);
@@ -222,7 +226,7 @@ static void test_none_free(void **state)
 	int others = open_client(*state), fd = open_client(*state);
 
 	lock_slots(others, 1, MSE_PRESENCE_SLOTS - 1);
-	assert_int_equal(mse_presence_claim(fd), 0);
+	assert_int_equal(mse_presence_claim(fd, instance), 0);
 	assert_int_equal(mse_presence_add_lost(fd, 0, 4, 1000), 0);
 	assert_false(is_locked(daemon, 0));
 	/* Never waits for whoever holds it. */
@@ -244,11 +248,11 @@ static void test_shrunken(void **state)
 	struct stat st;
 	bool created;
 	int daemon = open_daemon(test, &created), fd = open_client(test);
-	int slot = mse_presence_claim(fd);
+	int slot = mse_presence_claim(fd, instance);
 
 	assert_int_equal(ftruncate(daemon, 10), 0);
 	assert_int_equal(mse_presence_add_lost(fd, slot, 1, 1), -1);
-	assert_int_equal(mse_presence_claim(fd), -1);
+	assert_int_equal(mse_presence_claim(fd, instance), -1);
 	assert_int_equal(mse_presence_read_head(fd, &head), -1);
 	assert_int_equal(mse_presence_read_slot(fd, 1, &data), -1);
 	assert_int_equal(mse_presence_each_loss(fd, NULL, NULL), -1);
@@ -263,6 +267,189 @@ static void test_shrunken(void **state)
 	close(daemon);
 }
 
+static const struct mse_intent intent = {
+	.user = "joe", .mailbox = "INBOX", .uidnext = 3
+};
+
+static void count_left(unsigned int slot, const struct mse_intents *intents,
+		       void *context)
+{
+	unsigned int *slots = context;
+
+	assert_true(mse_intents_are_valid(intents));
+	slots[0]++;
+	slots[1] = slot;
+}
+
+/* Slots with intents of the dead; the last one in *slot_r. */
+static unsigned int left(int fd, unsigned int *slot_r)
+{
+	unsigned int slots[2] = { 0, 0 };
+
+	assert_int_equal(mse_presence_each_intent(fd, count_left, slots), 0);
+	if (slot_r != NULL)
+		*slot_r = slots[1];
+	return slots[0];
+}
+
+static void test_intents(void **state)
+{
+	struct mse_presence_head head;
+	struct mse_intents intents;
+	bool created;
+	int daemon = open_daemon(*state, &created), fd = open_client(*state);
+	int slot = mse_presence_claim(fd, instance), other;
+	unsigned int found;
+
+	assert_int_equal(mse_presence_read_head(fd, &head), 0);
+	assert_true(head.has_intents);
+	mse_intents_init(&intents, instance);
+	(void)mse_intents_add(&intents, &intent);
+	assert_int_equal(mse_presence_write_intents(fd, slot, &intents), 0);
+	assert_int_equal(mse_presence_write_intents(fd, 0, &intents), -1);
+	assert_int_equal(mse_presence_write_intents(fd, MSE_PRESENCE_SLOTS,
+						    &intents), -1);
+	assert_int_equal(left(daemon, NULL), 0);
+	close(fd);
+	assert_int_equal(left(daemon, &found), 1);
+	assert_int_equal(found, slot);
+	/* Nobody gets a slot that was left so. */
+	fd = open_client(*state);
+	for (other = 1; other < MSE_PRESENCE_SLOTS; other++)
+		assert_int_equal(mse_presence_write_intents(daemon, other,
+							    &intents), 0);
+	assert_int_equal(mse_presence_claim(fd, instance), 0);
+	assert_string_equal(instance, "");
+	for (other = 1; other < MSE_PRESENCE_SLOTS; other++) {
+		assert_false(is_locked(daemon, other));
+		assert_int_equal(mse_presence_clear_intents(
+			daemon, (unsigned int)other), 0);
+	}
+	assert_true(mse_presence_claim(fd, instance) > 0);
+	assert_int_equal(left(daemon, NULL), 0);
+	close(fd);
+	close(daemon);
+}
+
+/* A plugin without intents takes a slot whatever was left in it. */
+static void test_intents_under_an_old_plugin(void **state)
+{
+	struct mse_intents intents;
+	bool created;
+	int daemon = open_daemon(*state, &created), fd = open_client(*state);
+	int slot = mse_presence_claim(fd, instance);
+	unsigned int found;
+
+	mse_intents_init(&intents, instance);
+	(void)mse_intents_add(&intents, &intent);
+	assert_int_equal(mse_presence_write_intents(fd, slot, &intents), 0);
+	close(fd);
+	fd = open_client(*state);
+	lock_slots(fd, (unsigned int)slot, 1);
+	assert_int_equal(pwrite(fd, "01890a5d-ac96-774b-bcce-b302099a8057", 37,
+				SLOTS_AT + (off_t)slot * SLOT_SIZE + 24), 37);
+	assert_int_equal(left(daemon, &found), 1);
+	assert_int_equal(found, slot);
+	assert_int_equal(mse_presence_clear_intents(daemon, found), 0);
+	assert_int_equal(left(daemon, NULL), 0);
+	close(fd);
+	close(daemon);
+}
+
+/* A file of the version before, held by a process that runs. */
+static void test_grows(void **state)
+{
+	static char zeros[INTENTS_AT];
+	struct journal_test *test = *state;
+	struct mse_presence_slot data;
+	struct mse_appender *appender;
+	bool created;
+	int daemon, slot, fd = open_daemon(test, &created);
+	struct stat before, after;
+	unsigned int held;
+
+	assert_int_equal(pread(fd, zeros, 32, 0), 32);
+	close(fd);
+	assert_int_equal(unlink(journal_test_path(test, "presence")), 0);
+	journal_test_put(test, "presence", zeros, sizeof(zeros));
+	fd = open_client(test);
+	assert_int_equal(fstat(fd, &before), 0);
+	slot = mse_presence_claim(fd, instance);
+	assert_true(slot > 0);
+	assert_int_equal(mse_presence_add_lost(fd, slot, 3, 1000), 0);
+	assert_int_equal(mse_appender_new(test->dir, &appender), 0);
+	/* An old daemon: nobody would read it. */
+	assert_int_equal(mse_appender_intend(appender, &intent), 0);
+	assert_int_equal(mse_appender_presence(appender, &held, instance), 0);
+
+	daemon = open_daemon(test, &created);
+	assert_false(created);
+	assert_int_equal(fstat(daemon, &after), 0);
+	assert_int_equal(after.st_ino, before.st_ino);
+	assert_int_equal(after.st_size, INTENTS_AT + MSE_PRESENCE_SLOTS * 1024);
+	assert_int_equal(mse_presence_read_slot(daemon, (unsigned int)slot,
+						&data), 0);
+	assert_int_equal(data.lost, 3);
+	assert_true(mse_appender_intend(appender, &intent) != 0);
+	mse_appender_free(&appender);
+	assert_int_equal(left(daemon, NULL), 1);
+	close(fd);
+	close(daemon);
+}
+
+/* The child of a process with something under way is another process. */
+static void test_intents_and_fork(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_appender *appender;
+	bool created;
+	int daemon = open_daemon(test, &created);
+	uint32_t id;
+	pid_t pid;
+
+	assert_int_equal(mse_appender_new(test->dir, &appender), 0);
+	id = mse_appender_intend(appender, &intent);
+	assert_true(id != 0);
+	pid = fork();
+	if (pid == 0) {
+		mse_appender_done(appender, id);
+		if (mse_appender_intend(appender, &intent) != 0)
+			_exit(0);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(left(daemon, NULL), 1);
+	mse_appender_free(&appender);
+	assert_int_equal(left(daemon, NULL), 2);
+	close(daemon);
+}
+
+/* A file cut short under a process: no word of it, and mail goes on. */
+static void test_intents_cut_off(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_appender *appender;
+	struct stat st;
+	bool created;
+	int daemon = open_daemon(test, &created);
+	unsigned int slots[2];
+	uint32_t id;
+
+	assert_int_equal(mse_appender_new(test->dir, &appender), 0);
+	id = mse_appender_intend(appender, &intent);
+	assert_int_equal(ftruncate(daemon, 10), 0);
+	assert_int_equal(mse_appender_intend(appender, &intent), 0);
+	assert_int_equal(mse_presence_each_intent(daemon, count_left, slots),
+			 -1);
+	assert_int_equal(fstat(daemon, &st), 0);
+	assert_int_equal(st.st_size, 10);
+	mse_appender_done(appender, id);
+	mse_appender_free(&appender);
+	close(daemon);
+	assert_true(open_daemon(test, &created) >= 0);
+	assert_true(created);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +462,11 @@ int main(void)
 		D(test_losses),
 		D(test_none_free),
 		D(test_shrunken),
+		D(test_intents),
+		D(test_intents_under_an_old_plugin),
+		D(test_grows),
+		D(test_intents_and_fork),
+		D(test_intents_cut_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
