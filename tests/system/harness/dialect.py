@@ -231,6 +231,10 @@ class Dialect23(Dialect):
     def mail(self, driver, path):
         return "mail_" + self.mail_location(driver, path)
 
+    def user_mail(self, driver, path):
+        """User.fields that keep this user's mail elsewhere."""
+        return {"mail": f"{driver}:{path}"}
+
     def add_plugins(self, names):
         return lines({"mail_plugins": " ".join(("$mail_plugins", *names))})
 
@@ -357,6 +361,9 @@ class Dialect24(Dialect):
         return lines({"mail_driver": driver, "mail_path": self.path(path)})
 
     mail = mail_location
+
+    def user_mail(self, driver, path):
+        return {"mail_driver": driver, "mail_path": path}
 
     def add_plugins(self, names):
         return block("mail_plugins", {name: "yes" for name in names}) \
