@@ -44,6 +44,16 @@ const char *mse_deliver_server_name(const struct mse_deliver *deliver)
 		deliver->conf->server_name : deliver->server_fqdn;
 }
 
+void mse_deliver_body_context(const struct mse_endpoint *endpoint,
+			      uint64_t sequence,
+			      struct mse_body_context *context_r)
+{
+	context_r->server_name = mse_deliver_server_name(endpoint->deliver);
+	context_r->server_fqdn = endpoint->deliver->server_fqdn;
+	context_r->stream = endpoint->cursor.stream;
+	context_r->sequence = sequence;
+}
+
 int mse_deliver_new(const struct mse_deliver_parts *parts,
 		    struct mse_deliver **deliver_r, struct mse_error *error_r)
 {
@@ -285,13 +295,14 @@ void mse_deliver_cancel(struct mse_deliver *deliver)
 {
 	struct mse_transport *transport = deliver->parts.transport;
 	struct mse_endpoint *endpoint;
-	struct mse_item *item;
+	struct mse_flight *flight;
 
 	for (endpoint = deliver->endpoints; endpoint != NULL;
 	     endpoint = endpoint->next) {
-		for (item = endpoint->flights; item != NULL;
-		     item = item->flight_next)
-			transport->cancel(transport, &item->sending->request);
+		for (flight = endpoint->flights; flight != NULL;
+		     flight = flight->next)
+			transport->cancel(transport,
+					  &flight->sending->request);
 	}
 }
 

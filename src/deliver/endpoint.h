@@ -1,6 +1,7 @@
 #ifndef MSE_DELIVER_ENDPOINT_H
 #define MSE_DELIVER_ENDPOINT_H
 
+#include "deliver/answer.h"
 #include "deliver/deliver.h"
 #include "deliver/lanes.h"
 #include "deliver/request.h"
@@ -9,9 +10,11 @@
 
 /*
  * Private to deliver/: one endpoint's state and the functions between its
- * parts (window.c reads and numbers, endpoint.c sends and judges, parked.c
- * talks to the ledger, gap.c gives up, start.c finds the place to go on,
- * released.c leaves a file that goes, command.c obeys, status.c tells).
+ * parts (window.c reads and numbers, endpoint.c says when, attempt.c sends
+ * one event and judges, flight.c knows what is out, parked.c keeps rows, job.c
+ * talks to the ledger, cursor.c commits, gap.c gives up, start.c finds the
+ * place to go on, released.c leaves a file that goes, command.c obeys,
+ * status.c tells).
  */
 
 #define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
@@ -33,15 +36,26 @@ enum mse_item_state {
 	MSE_ITEM_DONE     /* answered or durable: the cursor may pass */
 };
 
+/* A request that is out: part of what it carries. */
+struct mse_flight {
+	struct mse_flight *next, *prev;
+	struct mse_endpoint *endpoint;
+	struct mse_sending *sending;
+	bool probe;
+	/* Once, with the request's answer; sending is the callee's to free. */
+	void (*landed)(struct mse_flight *flight,
+		       const struct mse_answer *answer);
+};
+
 struct mse_item {
-	struct mse_item *next, *prev; /* window, or flights of others */
+	struct mse_flight flight; /* first: one is found from the other */
+	struct mse_item *next, *prev; /* window */
 	struct mse_item *lane_next;
-	struct mse_item *flight_next, *flight_prev;
 	struct mse_endpoint *endpoint;
 	struct mse_lane *lane;        /* NULL: replay, test */
 	enum mse_item_origin origin;
 	enum mse_item_state state;
-	bool gap, probe;
+	bool gap;
 	uint64_t sequence;
 	struct mse_position before;   /* FRESH: where reading it began */
 	char *text;
@@ -52,7 +66,6 @@ struct mse_item {
 	char last_error[256];
 	char *answer; /* how the last answer's body began; NULL: none */
 	size_t answer_len;
-	struct mse_sending *sending;
 	void (*test_done)(const struct mse_request *request,
 			  const struct mse_answer *answer, void *context);
 	void *test_context;
@@ -99,7 +112,7 @@ struct mse_endpoint {
 
 	struct mse_lanes lanes;
 	uint64_t lanes_parked;
-	struct mse_item *flights;
+	struct mse_flight *flights;
 	unsigned int in_flight;
 	unsigned int fetching;
 	unsigned int jobs;
@@ -161,6 +174,9 @@ struct mse_endpoint *mse_deliver_find(struct mse_deliver *deliver,
 				      const char *name,
 				      struct mse_error *error_r);
 const char *mse_deliver_server_name(const struct mse_deliver *deliver);
+void mse_deliver_body_context(const struct mse_endpoint *endpoint,
+			      uint64_t sequence,
+			      struct mse_body_context *context_r);
 
 /* endpoint.c */
 void mse_endpoint_free(struct mse_endpoint **endpoint);
@@ -170,14 +186,26 @@ bool mse_endpoint_is_idle(const struct mse_endpoint *endpoint);
 void mse_endpoint_tick(struct mse_endpoint *endpoint);
 bool mse_endpoint_may_send(const struct mse_endpoint *endpoint);
 bool mse_endpoint_may_park(const struct mse_endpoint *endpoint);
-/* Sends now, whatever the schedule says. Takes the item, which needs neither
-   lane nor number. */
-void mse_endpoint_send(struct mse_item *item, bool probe);
 /* What the lane does next: wait in the heap, or nothing, or go. The lane may
    be gone after it. */
 void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 			      struct mse_lane *lane);
 uint64_t mse_endpoint_floor(struct mse_endpoint *endpoint);
+
+/* flight.c */
+/* Posts the body, which is taken, with flight's endpoint and landed. */
+void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
+		      const char *id, enum mse_request_kind kind, bool probe);
+/* What the answer means, counted against the endpoint: breaker, figures,
+   last failure. events: as many as the request carried. */
+enum mse_verdict mse_flight_judge(struct mse_flight *flight,
+				  const struct mse_answer *answer,
+				  unsigned int events, int64_t *hold_ms_r);
+
+/* attempt.c */
+/* Sends now, whatever the schedule says. Takes the item, which needs neither
+   lane nor number. */
+void mse_endpoint_send(struct mse_item *item, bool probe);
 
 /* item.c */
 /* Copies and parses text; NULL if memory is out or it is no record. */
@@ -204,7 +232,7 @@ void mse_window_park(struct mse_endpoint *endpoint, bool all);
 void mse_window_cursor(const struct mse_endpoint *endpoint,
 		       struct mse_ledger_cursor *cursor_r);
 
-/* parked.c */
+/* job.c */
 struct mse_row_copy {
 	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE } op;
 	struct mse_ledger_row row;
@@ -222,8 +250,13 @@ struct mse_job {
 	struct mse_lane *lane;
 	struct mse_item *item;
 	void (*done)(struct mse_job *job);
-	struct mse_row_copy rows[2];
+	struct mse_row_copy *rows, own_rows[2];
 	unsigned int row_count;
+	/* What else it does in the ledger's thread; what it holds for it. */
+	int (*more)(struct mse_ledger *ledger, struct mse_job *job,
+		    struct mse_error *error_r);
+	void (*clear)(struct mse_job *job);
+	void *context;
 	bool has_cursor;
 	struct mse_ledger_cursor cursor;
 	bool fetch, fetch_record, fetch_gap, head, probe;
@@ -239,13 +272,20 @@ struct mse_job {
 struct mse_job *mse_job_new(struct mse_endpoint *endpoint,
 			    struct mse_lane *lane, struct mse_item *item,
 			    void (*done)(struct mse_job *job));
+/* Room for more than two rows, before the first is added. -1 if memory is
+   out. */
+int mse_job_reserve(struct mse_job *job, unsigned int count);
 /* -1 if memory is out. */
 int mse_job_add_row(struct mse_job *job, int op,
 		    const struct mse_ledger_row *row);
 void mse_job_submit(struct mse_job *job);
 void mse_job_free(struct mse_job *job);
 void mse_jobs_retry(struct mse_endpoint *endpoint, int64_t now);
+/* Answered or dropped: kept only while its number is above S. */
+int mse_row_resolve(struct mse_ledger *ledger, const char *endpoint,
+		    struct mse_ledger_row row, struct mse_error *error_r);
 
+/* parked.c */
 void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 		    struct mse_ledger_row *row_r);
 /* -1 if memory is out: nothing happened. */
@@ -260,6 +300,8 @@ void mse_parked_answered(struct mse_item *item);
 int mse_parked_leave(struct mse_item *item, enum mse_row_state state);
 /* A dead letter was answered: its row may go. The item stays the caller's. */
 void mse_replay_answered(struct mse_item *item);
+
+/* cursor.c */
 void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now);
 int64_t mse_cursor_commit_at(const struct mse_endpoint *endpoint);
 

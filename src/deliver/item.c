@@ -54,7 +54,7 @@ void mse_item_drop_text(struct mse_item *item)
 {
 	char id[MSE_UUID_SIZE];
 
-	mse_sending_free(&item->sending);
+	mse_sending_free(&item->flight.sending);
 	mse_item_keep_answer(item, NULL, 0);
 	if (item->text == NULL)
 		return;
