@@ -150,13 +150,13 @@ static int take_offset(const char **text, long *seconds_r)
 }
 
 /* timegm() would make March of the 30th of February. */
-static bool is_a_day(const struct tm *tm)
+static bool is_a_day(int year, int month, int day)
 {
-	struct tm day = { .tm_year = tm->tm_year, .tm_mon = tm->tm_mon,
-			  .tm_mday = tm->tm_mday };
+	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31,
+				    30, 31 };
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
-	timegm(&day);
-	return day.tm_mday == tm->tm_mday;
+	return day <= days[month - 1] && (month != 2 || day < 29 || leap);
 }
 
 int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
@@ -179,10 +179,10 @@ int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
 	    (ms = take_fraction(&text)) < 0 ||
 	    take_offset(&text, &offset) < 0 || *text != '\0')
 		return -1;
+	if (!is_a_day(tm.tm_year, tm.tm_mon, tm.tm_mday))
+		return -1;
 	tm.tm_year -= 1900;
 	tm.tm_mon--;
-	if (!is_a_day(&tm))
-		return -1;
 	*wall_ms_r = ((int64_t)timegm(&tm) - offset) * 1000 + ms;
 	return 0;
 }

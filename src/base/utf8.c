@@ -4,6 +4,9 @@
  */
 #include "base/utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 size_t mse_utf8_char(const char *text, size_t len, size_t *bad_r)
 {
 	const unsigned char *data = (const unsigned char *)text;
@@ -35,11 +38,24 @@ size_t mse_utf8_char(const char *text, size_t len, size_t *bad_r)
 	return need;
 }
 
+/* Whether the eight octets are ASCII, as most text is. */
+static bool is_ascii8(const char *data)
+{
+	uint64_t word;
+
+	memcpy(&word, data, sizeof(word));
+	return (word & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool mse_utf8_is_valid(const char *data, size_t len)
 {
 	size_t pos = 0, n, bad;
 
 	while (pos < len) {
+		if (len - pos >= 8 && is_ascii8(data + pos)) {
+			pos += 8;
+			continue;
+		}
 		n = mse_utf8_char(data + pos, len - pos, &bad);
 		if (n == 0)
 			return false;

@@ -212,6 +212,10 @@ void mse_endpoint_send(struct mse_item *item, bool probe);
 struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 			      enum mse_item_origin origin, const char *text,
 			      size_t len);
+/* Takes the record the reader has just given out, of which text is the
+   bytes; NULL if memory is out: the record stays the reader's. */
+struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
+			       const struct mse_slice *text);
 void mse_item_free(struct mse_item **item);
 /* Keeps how the answer's body begins, as far as a row has room for it. */
 void mse_item_keep_answer(struct mse_item *item, const void *body, size_t len);

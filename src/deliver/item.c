@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
-			      enum mse_item_origin origin, const char *text,
-			      size_t len)
+/* Without its record. */
+static struct mse_item *item_with_text(struct mse_endpoint *endpoint,
+				       enum mse_item_origin origin,
+				       const char *text, size_t len)
 {
 	struct mse_item *item = calloc(1, sizeof(*item));
 
@@ -26,11 +27,34 @@ struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 	memcpy(item->text, text, len);
 	item->text[len] = '\0';
 	item->len = len;
-	if (mse_record_parse(item->text, len, &item->record, NULL) < 0) {
+	return item;
+}
+
+struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
+			      enum mse_item_origin origin, const char *text,
+			      size_t len)
+{
+	struct mse_item *item = item_with_text(endpoint, origin, text, len);
+
+	if (item != NULL &&
+	    mse_record_parse(item->text, len, &item->record, NULL) < 0) {
 		free(item->text);
 		free(item);
 		return NULL;
 	}
+	return item;
+}
+
+struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
+			       const struct mse_slice *text)
+{
+	struct mse_item *item = item_with_text(endpoint, MSE_ITEM_FRESH,
+					       text->data, text->len);
+
+	if (item == NULL)
+		return NULL;
+	mse_journal_reader_take(endpoint->reader, &item->record);
+	mse_record_move(&item->record, item->text);
 	return item;
 }
 

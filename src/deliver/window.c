@@ -102,6 +102,7 @@ static int take_record(struct mse_endpoint *endpoint,
 		       const struct mse_read_result *result)
 {
 	const struct mse_record *record = &result->record;
+	bool is_own = mse_event_type_group(record->type) == MSE_GROUP_OWN;
 	char own[MSE_UUID_SIZE + 1];
 	struct mse_event_route route;
 	struct mse_item *item;
@@ -117,14 +118,13 @@ static int take_record(struct mse_endpoint *endpoint,
 			     lane_key(endpoint, record, own));
 	if (lane == NULL)
 		return -1;
-	item = mse_item_new(endpoint, MSE_ITEM_FRESH, record->bytes.data,
-			    record->bytes.len);
+	item = mse_item_take(endpoint, &record->bytes);
 	if (item == NULL) {
 		mse_endpoint_update_lane(endpoint, lane);
 		return -1;
 	}
 	item->sequence = mse_window_number(endpoint);
-	item->gap = mse_event_type_group(record->type) == MSE_GROUP_OWN;
+	item->gap = is_own;
 	item->before = endpoint->read_position;
 	add_to_window(endpoint, item);
 	mse_lane_append(lane, item);

@@ -5,6 +5,7 @@
  */
 #include "event/json-scan.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -16,7 +17,8 @@ static int scan_any(struct mse_json_scan *scan);
 void mse_json_scan_space(struct mse_json_scan *scan)
 {
 	while (scan->pos < scan->end &&
-	       strchr(" \t\r\n", *scan->pos) != NULL && *scan->pos != '\0')
+	       (*scan->pos == ' ' || *scan->pos == '\t' ||
+		*scan->pos == '\r' || *scan->pos == '\n'))
 		scan->pos++;
 }
 
@@ -82,10 +84,29 @@ static int scan_escape(struct mse_json_scan *scan)
 	return c != '\0' && strchr("\"\\/bfnrt", c) != NULL ? 0 : -1;
 }
 
+/* An octet c in each of the eight. */
+#define EACH(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* False if one of the eight octets ends a string, begins an escape or is a
+   control character (and perhaps if one merely looks so). */
+static bool is_plain8(const char *data)
+{
+	uint64_t word, quote, backslash;
+
+	memcpy(&word, data, sizeof(word));
+	quote = word ^ EACH('"');
+	backslash = word ^ EACH('\\');
+	return ((((quote - EACH(1)) & ~quote) |
+		 ((backslash - EACH(1)) & ~backslash) |
+		 ((word - EACH(' ')) & ~word)) & EACH(0x80)) == 0;
+}
+
 static int scan_string(struct mse_json_scan *scan)
 {
 	if (!mse_json_scan_take(scan, '"'))
 		return -1;
+	while (scan->end - scan->pos >= 8 && is_plain8(scan->pos))
+		scan->pos += 8;
 	while (scan->pos < scan->end) {
 		unsigned char c = (unsigned char)*scan->pos++;
 
@@ -295,6 +316,8 @@ char *mse_json_scan_decode(const struct mse_slice *string)
 	struct mse_buf buf;
 	char *decoded;
 
+	if (memchr(pos, '\\', (size_t)(end - pos)) == NULL)
+		return strndup(pos, (size_t)(end - pos));
 	mse_buf_init(&buf, string->len * 3);
 	while (pos < end) {
 		const char *escape = memchr(pos, '\\', (size_t)(end - pos));

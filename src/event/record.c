@@ -34,7 +34,9 @@ struct members {
 
 static bool is_name(const struct mse_slice *key, const char *name)
 {
-	return strlen(name) == key->len &&
+	/* Most differ in the first octet. */
+	return key->len > 0 && key->data[0] == name[0] &&
+		strlen(name) == key->len &&
 		memcmp(key->data, name, key->len) == 0;
 }
 
@@ -155,6 +157,13 @@ static int decode_uuid(const struct mse_slice *span,
 	char *id = NULL;
 	int ret = -1;
 
+	/* As it is always written; else with escapes, if at all. */
+	if (span->data != NULL && span->len == MSE_UUID_SIZE + 1 &&
+	    span->data[0] == '"') {
+		memcpy(uuid_r, span->data + 1, MSE_UUID_SIZE - 1);
+		uuid_r[MSE_UUID_SIZE - 1] = '\0';
+		return mse_uuid_is_valid(uuid_r) ? 0 : -1;
+	}
 	if (decode_member(span, &id) == 0 && id != NULL &&
 	    mse_uuid_is_valid(id)) {
 		memcpy(uuid_r, id, MSE_UUID_SIZE);
@@ -249,6 +258,28 @@ void mse_record_clear(struct mse_record *record)
 	free(record->cause);
 	free(record->socket);
 	memset(record, 0, sizeof(*record));
+}
+
+static void move(struct mse_slice *slice, const char *from, const char *to)
+{
+	if (slice->data != NULL)
+		slice->data = to + (slice->data - from);
+}
+
+void mse_record_move(struct mse_record *record, const char *text)
+{
+	const char *from = record->bytes.data;
+	unsigned int i;
+
+	move(&record->data, from, text);
+	for (i = 0; i < MSE_OPTIONAL_COUNT; i++)
+		move(&record->optionals[i], from, text);
+	for (i = 0; i < MSE_CONTENT_MEMBER_COUNT; i++) {
+		move(&record->content[i].text, from, text);
+		move(&record->content[i].suppressed, from, text);
+		move(&record->content[i].encoding, from, text);
+	}
+	record->bytes.data = text;
 }
 
 struct wanted {

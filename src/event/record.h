@@ -57,6 +57,9 @@ struct mse_record {
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 		     struct mse_error *error_r);
 void mse_record_clear(struct mse_record *record);
+/* Its bytes have been copied to text (or moved there): it refers to them
+   from now on. */
+void mse_record_move(struct mse_record *record, const char *text);
 /* A value of the record's data. 1 found (of the kind the vocabulary names), 0
    not, -1 memory is out. Strings decoded, to be freed. */
 int mse_record_string(const struct mse_record *record, enum mse_param param,

@@ -84,15 +84,18 @@ void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 	write_hex(uuid_r + 24, random2, 12);
 }
 
+static bool is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
 bool mse_uuid_is_valid(const char *text)
 {
 	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 	size_t i;
 
 	for (i = 0; shape[i] != '\0'; i++) {
-		if (shape[i] == '-' ? text[i] != '-' :
-		    text[i] == '\0' ||
-		    strchr("0123456789abcdef", text[i]) == NULL)
+		if (shape[i] == '-' ? text[i] != '-' : !is_hex(text[i]))
 			return false;
 	}
 	return text[i] == '\0';

@@ -226,6 +226,13 @@ enum mse_read mse_journal_reader_next(struct mse_journal_reader *reader,
 	return ret;
 }
 
+void mse_journal_reader_take(struct mse_journal_reader *reader,
+			     struct mse_record *record_r)
+{
+	*record_r = reader->record;
+	reader->has_record = false;
+}
+
 uint64_t mse_journal_reader_behind(const struct mse_journal_reader *reader)
 {
 	const struct mse_files *files = reader->journal->files;

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <time.h>
 
 #include <json.h>
@@ -377,6 +378,70 @@ static void test_cut(void **state)
 	}
 }
 
+/* Whatever is looked for by the word is seen at any place. */
+static void test_every_place(void **state)
+{
+	static const char head[] = HEAD ",\"data\":{},\"tags\":\"";
+	static const struct {
+		const char *text;
+		int expected;
+	} rows[] = {
+		{ "a", 0 }, { "\x7f", 0 }, { "\xc3\xa9", 0 }, { "!", 0 },
+		{ "\\\"", 0 }, { "\\n", 0 }, { "\x1f", -1 }, { "\n", -1 },
+		{ "\"", -1 }, { "\\x", -1 }, { "\xe9", -1 }, { "\xff", -1 },
+	};
+	struct mse_record record;
+	char text[256], *p;
+	size_t i, place;
+
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		for (place = 0; place < 26; place++) {
+			p = text + sprintf(text, "%s%.*s%s", head, (int)place,
+					   "abcdefghijklmnopqrstuvwxyz",
+					   rows[i].text);
+			p += sprintf(p, "%.*s\"}", (int)(26 - place),
+				     "abcdefghijklmnopqrstuvwxyz");
+			if (mse_record_parse(text, (size_t)(p - text),
+					     &record, NULL) !=
+			    rows[i].expected)
+				fail_msg("row %zu at %zu", i, place);
+			mse_record_clear(&record);
+		}
+	}
+}
+
+/* All of it is found where its bytes went. */
+static void test_move(void **state)
+{
+	static const char text[] = HEAD ",\"data\":{\"uri\":\"x\"},"
+		"\"envelope\":\"e\",\"messageContent\":{\"octets\":1,"
+		"\"encoding\":\"base64\",\"text\":\"t\"},"
+		"\"messageContent.body\":{\"octets\":1,"
+		"\"suppressed\":\"limit\"}}";
+	struct mse_record record;
+	char first[sizeof(text)], second[sizeof(text)];
+
+	memcpy(first, text, sizeof(text));
+	assert_int_equal(mse_record_parse(first, sizeof(text) - 1, &record,
+					  NULL), 0);
+	memcpy(second, text, sizeof(text));
+	mse_record_move(&record, second);
+	memset(first, '?', sizeof(first));
+	assert_ptr_equal(record.bytes.data, second);
+	assert_memory_equal(record.data.data, "{\"uri\":\"x\"}",
+			    record.data.len);
+	assert_memory_equal(record.optionals[MSE_OPTIONAL_ENVELOPE].data,
+			    "\"e\"", 3);
+	assert_null(record.optionals[MSE_OPTIONAL_HEADERS].data);
+	assert_memory_equal(record.content[MSE_CONTENT_MESSAGE].text.data,
+			    "\"t\"", 3);
+	assert_memory_equal(record.content[MSE_CONTENT_MESSAGE].encoding.data,
+			    "\"base64\"", 8);
+	assert_memory_equal(record.content[MSE_CONTENT_BODY].suppressed.data,
+			    "\"limit\"", 7);
+	mse_record_clear(&record);
+}
+
 static void test_depth(void **state)
 {
 	struct mse_record record;
@@ -481,6 +546,8 @@ int main(void)
 		cmocka_unit_test(test_mailbox_strings),
 		cmocka_unit_test(test_accept_and_refuse),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_every_place),
+		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_unknown_type_and_owner),
 	};
