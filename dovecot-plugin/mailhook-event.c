@@ -15,9 +15,8 @@
 #include "mailhook-plugin.h"
 #include "mailhook-compat.h"
 
+#include "base/process.h"
 #include "event/imap-url.h"
-
-#include <unistd.h>
 
 #define MAILHOOK_URL_MAX (64 * 1024)
 #define MAILHOOK_BATCH_MAX (16 * 1024 * 1024)
@@ -209,7 +208,7 @@ void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
 	if (master_service != NULL)
 		mse_event_set_string(event, MSE_PARAM_PROCESS,
 				     master_service_get_name(master_service));
-	mse_event_set_number(event, MSE_PARAM_PID, (uint64_t)getpid());
+	mse_event_set_number(event, MSE_PARAM_PID, (uint64_t)mse_process_id());
 	mse_event_set_string(event, MSE_PARAM_SERVER_FQDN, my_hostdomain());
 	mse_event_set_string(event, MSE_PARAM_SESSION, user->session_id);
 	mse_event_set_string(event, MSE_PARAM_MAILBOX, place->mailbox);

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/process.h"
 
 #define COUNTER_MAX 0xfff
 #define POOL_SIZE 32
@@ -59,10 +60,10 @@ void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 {
 	uint64_t ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 	uint64_t random, random2;
-	bool forked = owner_pid != getpid();
+	bool forked = owner_pid != mse_process_id();
 
 	if (forked) {
-		owner_pid = getpid();
+		owner_pid = mse_process_id();
 		pool_left = 0;
 	}
 	random = random_bits();

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -47,6 +48,9 @@ static int open_parts(struct mse_journal *journal, struct mse_error *error_r)
 		return -1;
 	if (presence_created)
 		journal->created = true;
+	/* Its head may say more than that of the version before; producers
+	   look into it when the directory has changed. */
+	(void)utimensat(AT_FDCWD, journal->dir, NULL, 0);
 	mse_journal_watch_init(journal);
 	return 0;
 }
@@ -168,10 +172,19 @@ void mse_journal_seal(struct mse_journal *journal, const char *uuid,
 	file->info.sealed_length = length;
 }
 
+static int announce(struct mse_journal *journal,
+		    const struct mse_presence_head *before,
+		    const struct mse_presence_head *head)
+{
+	if (before->allowed_size == head->allowed_size)
+		return 0;
+	return utimensat(AT_FDCWD, journal->dir, NULL, 0);
+}
+
 int mse_journal_allow(struct mse_journal *journal, uint64_t generation,
 		      struct mse_error *error_r)
 {
-	struct mse_presence_head head = { .generation = generation };
+	struct mse_presence_head head = { .generation = generation }, before;
 	uint64_t older = 0;
 	unsigned int i;
 
@@ -182,7 +195,10 @@ int mse_journal_allow(struct mse_journal *journal, uint64_t generation,
 	/* 0 would mean that nobody has said yet. */
 	head.allowed_size = journal->limits.journal_limit > older ?
 		journal->limits.journal_limit - older : 1;
-	if (mse_presence_write_head(journal->presence_fd, &head) < 0) {
+	if (mse_presence_read_head(journal->presence_fd, &before) < 0)
+		before.allowed_size = 0;
+	if (mse_presence_write_head(journal->presence_fd, &head) < 0 ||
+	    announce(journal, &before, &head) < 0) {
 		return mse_error_set(error_r, "cannot write %s/%s: %s",
 				     journal->dir, MSE_PRESENCE_NAME,
 				     strerror(errno));

@@ -88,7 +88,9 @@ int mse_journal_release(struct mse_journal *journal,
 					 bool forced, void *context),
 			void *context, struct mse_error *error_r);
 /* Writes the size allowed for the current file into presence (and keeps the
-   generation). Call after open, rotate, release. */
+   generation), and touches the directory if it is another one than before: so
+   producers, which look at the directory only, know. Call after open, rotate,
+   release. */
 int mse_journal_allow(struct mse_journal *journal, uint64_t generation,
 		      struct mse_error *error_r);
 

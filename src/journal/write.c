@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "event/record.h"
 
 /* Neither signals nor a file system that gives way octet by octet may keep a
@@ -42,15 +43,28 @@ unsigned int mse_write_count(const char *data, size_t len)
 	return count;
 }
 
-static bool size_limit(uint64_t *limit_r)
+/* UINT64_MAX: none. A process gets its limit before it runs us, so it is
+   asked once a process, and again when the appender looks around. */
+static uint64_t known_limit;
+static pid_t known_limit_of;
+
+void mse_write_look_at_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 ||
-	    limit.rlim_cur == RLIM_INFINITY)
-		return false;
-	*limit_r = limit.rlim_cur;
-	return true;
+	known_limit = UINT64_MAX;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY)
+		known_limit = limit.rlim_cur;
+	known_limit_of = mse_process_id();
+}
+
+static bool size_limit(uint64_t *limit_r)
+{
+	if (known_limit_of != mse_process_id())
+		mse_write_look_at_limit();
+	*limit_r = known_limit;
+	return known_limit != UINT64_MAX;
 }
 
 bool mse_write_may_reach(uint64_t offset)

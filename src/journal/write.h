@@ -18,6 +18,8 @@ int mse_write_records(int fd, uint64_t size, const char *data, size_t len,
 		      size_t *whole_r);
 /* Records (RS octets) within data. */
 unsigned int mse_write_count(const char *data, size_t len);
+/* Asks for RLIMIT_FSIZE again, which is otherwise remembered. */
+void mse_write_look_at_limit(void);
 /* Whether the process may write up to this file offset (RLIMIT_FSIZE). */
 bool mse_write_may_reach(uint64_t offset);
 

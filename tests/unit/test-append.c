@@ -505,6 +505,69 @@ static void test_interest_change(void **state)
 	assert_int_equal(mse_appender_interest(test->appender)->types, 0);
 }
 
+/* Long enough for the directory to be the only thing that is looked at. */
+static void settle(struct journal_test *test)
+{
+	(void)mse_appender_interest(test->appender);
+	assert_int_equal(journal_test_append(test, 0, 1, 0), MSE_APPEND_DONE);
+	usleep(150000);
+	(void)mse_appender_interest(test->appender);
+	assert_int_equal(journal_test_append(test, 0, 1, 0), MSE_APPEND_DONE);
+}
+
+static void test_notices_when_settled(void **state)
+{
+	struct journal_test *test = *state;
+	int dir_fd = mse_journal_dir_fd(test->journal);
+	struct mse_interest *interest;
+	struct mse_error error;
+	uint64_t size;
+	bool rotated;
+
+	settle(test);
+	interest = mse_interest_new(true);
+	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
+	mse_interest_free(&interest);
+	assert_int_equal(mse_appender_interest(test->appender)->types,
+			 MSE_EVENT_TYPES_ALL | MSE_EVENT_TYPES_FACTS);
+
+	settle(test);
+	assert_int_equal(mse_journal_rotate(test->journal, true, &rotated,
+					    &error), 0);
+	size = journal_test_file_size(test, "journal.1");
+	usleep(20000);
+	assert_int_equal(journal_test_append(test, 2, 1, 0), MSE_APPEND_DONE);
+	assert_int_equal(journal_test_file_size(test, "journal.1"), size);
+
+	settle(test);
+	size = journal_test_file_size(test, "journal");
+	test->limits.journal_limit = size + 10;
+	mse_journal_set_limits(test->journal, &test->limits);
+	assert_int_equal(mse_journal_allow(test->journal, 1, &error), 0);
+	usleep(20000);
+	assert_int_equal(journal_test_append(test, 3, 1, 0), MSE_APPEND_LOST);
+	assert_int_equal(journal_test_file_size(test, "journal"), size);
+}
+
+/* A replaced presence is read by nobody; a loss that nobody is told of is one
+   too many. */
+static void test_notices_new_presence_when_settled(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_error error;
+
+	settle(test);
+	mse_journal_close(&test->journal);
+	assert_int_equal(unlink(journal_test_path(test, "presence")), 0);
+	assert_int_equal(mse_journal_open(test->dir, &test->limits,
+					  &test->clock.clock, &test->journal,
+					  &error), 0);
+	assert_int_equal(mse_journal_allow(test->journal, 1, &error), 0);
+	assert_int_equal(mse_appender_count_lost(test->appender, 2),
+			 MSE_APPEND_LOST);
+	assert_int_equal(journal_test_lost(test), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +592,8 @@ int main(void)
 		T(test_rlimit_race),
 		T(test_strange_files),
 		T(test_interest_change),
+		T(test_notices_when_settled),
+		T(test_notices_new_presence_when_settled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
