@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness.clients import message
+from harness.clients import Imap, message
 from harness.dialect import DIALECT, SERIES, Namespace, QuotaRoot, User
 from harness.dovecot import MAIL_UID
 from harness.expect import TRANSACTION, mailbox_url
@@ -375,6 +375,76 @@ def test_eight_bits(mail):
         size = imap.fetch(1)["size"]
     [event] = mail.take()
     assert (event.type, event.data["messageSize"]) == ("MessageNew", size)
+
+
+# -- mailboxes with each user's own \\Seen
+
+def test_each_users_own_seen(serve):
+    """Who reads is told, as is who sets what all see. How many are unseen
+    depends on who asks, so nobody is told."""
+    server = serve(namespaces=[
+        Namespace("public", type="public", prefix="Public/",
+                  path="{mail}/public", private_index="{home}/own",
+                  subscriptions=False)])
+    server.configuration.endpoints["all"]["parameters"] = '{"unseen"}'
+    server.configuration.apply()
+    mail, guest = server.mail(), server.mail()
+
+    def board():
+        mail.mark()
+        events = [r for r in server.receiver.answered(server.path)
+                  if r.owner == "Public%2F"]
+        new = events[len(taken):]
+        taken.extend(new)
+        return new
+
+    taken = []
+    with mail.imap() as mine, guest.imap() as theirs:
+        mine.ok("CREATE Public/Board")
+        mine.append("Public/Board", SMALL)
+        mine.append("INBOX", SMALL)
+        for imap in (mine, theirs):
+            imap.ok("SELECT Public/Board (CONDSTORE)")
+        create, append = board()
+        assert append.type == "MessageAppend"
+        assert "vnd.mailhook.unseen" not in append.data
+        assert [r.data["vnd.mailhook.unseen"] for r in mail.take()
+                if r.type == "MessageAppend"] == [1]
+        theirs.ok("FETCH 1 BODY[]")
+        theirs.ok("STORE 1 +FLAGS (\\Answered)")
+        seen, answered = board()
+        assert told([seen, answered]) == [
+            ("MessageRead", "Public/Board", "1"),
+            ("FlagsSet", "Public/Board", "1")]
+        assert seen.data["user"] == answered.data["user"] == guest.user
+        assert answered.data["flagNames"] == "\\Answered"
+        mine.ok("NOOP")
+        assert mine.status("Public/Board")["highestmodseq"] == \
+            answered.data["modseq"] > seen.data["modseq"]
+        assert b"\\Seen" not in b"".join(mine.ok("FETCH 1 FLAGS"))
+        theirs.ok("STORE 1 -FLAGS (\\Seen)")
+        assert [(r.type, r.data["flagNames"]) for r in board()] == \
+            [("FlagsClear", "\\Seen")]
+
+
+# -- IPv6
+
+def test_ipv6_literals(serve):
+    """A server without a name, a client that comes over IPv6."""
+    server = serve(extra="listen = 127.0.0.1, ::1\n",
+                   settings={"server_name": '"2001:db8::25"'})
+    mail = server.mail()
+    with Imap(server.dovecot.imap_port, mail.user, "::1") as imap:
+        imap.append("INBOX", SMALL)
+        valid = imap.status("INBOX")["uidvalidity"]
+    mail.wait(1)
+    [append] = mail.requests()
+    user = mail.user.replace("@", "%40")
+    assert append.data["uri"] == f"imap://{user}@[2001:db8::25]/INBOX" + \
+        f";UIDVALIDITY={valid}/;UID=1"
+    assert append.event["source"].startswith("imap://[2001:db8::25]/#")
+    assert (append.data["clientIP"], append.data["clientPort"]) == \
+        ("::1", imap.port)
 
 
 # -- a failed DELETE

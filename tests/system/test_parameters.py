@@ -151,6 +151,7 @@ def raw_lmtp(server, sender, *recipients, mail=SMALL):
     """A delivery with these very lines; the answers of DATA."""
     with smtplib.LMTP("127.0.0.1", server.dovecot.lmtp_port) as lmtp:
         lmtp.ehlo_or_helo_if_needed()
+        lmtp.command_encoding = "utf-8"
         for line in (f"MAIL FROM:{sender}",
                      *(f"RCPT TO:{one}" for one in recipients)):
             code, answer = lmtp.docmd(line)
@@ -238,6 +239,14 @@ def test_envelope_has_its_parameters(server, user, rich):
     assert only(rich, "MessageNew")["envelope"] == (
         "MAIL FROM:<sender@example.net> BODY=8BITMIME\r\n"
         f"RCPT TO:<{user}> ORCPT=rfc822;joe+2Bbox@example.com\r\n")
+
+
+def test_envelope_beyond_ascii(server, user, rich):
+    """Stock Dovecot does not offer SMTPUTF8 (RFC 6531), and refuses it as a
+    parameter, but it takes such a sender."""
+    raw_lmtp(server, "<grüße@example.net>", f"<{user}>")
+    assert only(rich)["envelope"] == \
+        f"MAIL FROM:<grüße@example.net>\r\nRCPT TO:<{user}>\r\n"
 
 
 def test_envelope_of_a_bounce(server, user, rich):

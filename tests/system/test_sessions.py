@@ -10,12 +10,13 @@ import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import Configuration, fresh_user
 from harness.clients import PASSWORD, message
-from harness.dialect import DIALECT, SERIES
+from harness.dialect import DIALECT, SERIES, block
 from harness.dovecot import SERVER_NAME, Dovecot
 from harness.expect import Mail, mailbox_url, settled
 
@@ -376,6 +377,65 @@ def test_managesieve(mail):
     logout = expect_session(mail, data(mail, client.port, "sieve"), None)
     assert end_of(logout)[2:] == (None, None)
     assert end_of(logout)[1] >= 0
+
+
+UNHURRIED = pytest.mark.skipif(
+    "MAILHOOK_SANITIZE" in os.environ,
+    reason="faketime does not go together with AddressSanitizer")
+
+
+@pytest.fixture(scope="module")
+def hurried(receiver, tmp_path_factory):
+    """(Dovecot, path) whose imap and pop3 live through minutes in seconds:
+    Dovecot's time limits are constants."""
+    top = tmp_path_factory.mktemp("hurried")
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    extra = ""
+    for program in ("imap", "pop3"):
+        real = next(Path("/usr").glob(f"lib*/dovecot/{program}"))
+        wrapper = top / program
+        wrapper.write_text(
+            f"#!/bin/sh\nexport LD_PRELOAD={library}\n"
+            f"export FAKETIME='+0 x400'\nexec {real} \"$@\"\n")
+        wrapper.chmod(0o755)
+        extra += block(f"service {program}", {"executable": wrapper})
+    for one in (top, *top.parents):
+        if one != one.parent and one.owner() == "root":
+            one.chmod(one.stat().st_mode | 0o011)
+    configuration = Configuration(receiver)
+    path = configuration.add("hurried", events='{"access"}')
+    with Dovecot(config=configuration.text(), protocols=("imap", "pop3"),
+                 extra=extra) as dovecot:
+        yield dovecot, path
+
+
+@UNHURRIED
+def test_timeout(hurried, receiver):
+    """30 minutes without a command."""
+    mail = Mail(hurried[0], receiver, hurried[1], fresh_user("idle"))
+    client = raw_imap(mail.dovecot, mail.user)
+    client.rest()
+    mail.wait(2)
+    login, logout = mail.requests()
+    assert end_of(login) == (None, None, None, None)
+    kind, duration, _, bytes_out = end_of(logout)
+    assert kind == "timeout" and bytes_out == client.received
+    assert 30 * 60 <= duration < 24 * 3600
+
+
+@UNHURRIED
+def test_pop3_timeout(hurried, receiver):
+    """10 minutes, the least that RFC 1939 allows."""
+    mail = Mail(hurried[0], receiver, hurried[1], fresh_user("idle"))
+    client = Raw(mail.dovecot.pop3_port)
+    client.until(b"+OK")
+    client.send(b"USER %s\r\nPASS %s\r\n" % (mail.user.encode(),
+                                             PASSWORD.encode()))
+    client.until(b"+OK Logged in")
+    client.rest()
+    mail.wait(2)
+    kind, duration, _, _ = end_of(mail.requests()[1])
+    assert kind == "timeout" and 10 * 60 <= duration < 24 * 3600
 
 
 def test_behind_autoexpunge(mail):

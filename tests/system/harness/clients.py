@@ -26,8 +26,8 @@ class Imap:
     """An IMAP session. ok() and no() run one command with the tag's answer
     expected; untagged data is returned."""
 
-    def __init__(self, port, user):
-        self.raw = imaplib.IMAP4("127.0.0.1", port)
+    def __init__(self, port, user, host="127.0.0.1"):
+        self.raw = imaplib.IMAP4(host, port)
         plain = f"\0{user}\0{PASSWORD}".encode()
         self.raw.authenticate("PLAIN", lambda _: plain)
         self.port = self.raw.sock.getsockname()[1]

@@ -51,6 +51,7 @@ class Namespace:
     inbox: bool = False
     subscriptions: bool = True
     list: str = "yes"
+    private_index: str = None # each user's own \\Seen
     extra: str = ""
 
 
@@ -179,7 +180,8 @@ class Dialect:
              "prefix": self.prefix(one.prefix) or None,
              "inbox": yes(one.inbox),
              "subscriptions": yes(one.subscriptions), "list": one.list},
-            self.mail_location(one.driver, one.path.replace("{mail}", mail))
+            self.mail_location(one.driver, one.path.replace("{mail}", mail),
+                               one.private_index)
             if one.path else "",
             one.extra) for one in namespaces)
 
@@ -224,8 +226,10 @@ class Dialect23(Dialect):
             "passdb", {"driver": "static", "args": f"password={password}",
                        "master": "yes", "skip": "authenticated"})
 
-    def mail_location(self, driver, path):
+    def mail_location(self, driver, path, private_index=None):
         setting = f"{driver}:{self.path(path)}"
+        if private_index:
+            setting += f":INDEXPVT={self.path(private_index)}"
         return f"location = {setting}\n"
 
     def mail(self, driver, path):
@@ -357,8 +361,10 @@ class Dialect24(Dialect):
             "passdb masters", {"driver": "static", "static_password": password,
                                "master": "yes", "skip": "authenticated"})
 
-    def mail_location(self, driver, path):
-        return lines({"mail_driver": driver, "mail_path": self.path(path)})
+    def mail_location(self, driver, path, private_index=None):
+        return lines({"mail_driver": driver, "mail_path": self.path(path),
+                      "mail_index_private_path":
+                      private_index and self.path(private_index)})
 
     mail = mail_location
 
