@@ -8,7 +8,10 @@
 
 #include "mail-storage-private.h"
 #include "mail-user.h"
+#include "mail-storage-settings.h"
 #include "master-interface.h"
+#include "master-service.h"
+#include "master-service-settings.h"
 #include "quota.h"
 #if DOVECOT_PREREQ(2,4,0)
 #include "settings.h"
@@ -44,6 +47,35 @@ static inline const char *mailhook_dir_is_global(const char *dir)
 	return t_strdup_printf(
 		"mailhook_dir is one for the whole server; \"%s\", which "
 		"userdb gives this user, is not used: take it out there", dir);
+}
+
+/* Dovecot's `hostname`, for a service that has dropped no privileges yet; NULL
+   if it cannot be read. Lives as long as the service. */
+static inline const char *mailhook_hostname(struct master_service *service)
+{
+	const struct mail_user_settings *set;
+	const char *error;
+#if DOVECOT_PREREQ(2,4,0)
+
+	if (settings_get(master_service_get_event(service),
+			 &mail_user_setting_parser_info, 0, &set, &error) < 0)
+		return NULL;
+#else
+	const struct setting_parser_info *const roots[] = {
+		&mail_user_setting_parser_info, NULL
+	};
+	const struct master_service_settings_input input = {
+		.roots = roots, .module = "mail", .service = "mailhook",
+		.never_exec = TRUE
+	};
+	struct master_service_settings_output output;
+
+	if (master_service_settings_read(service, &input, &output,
+					 &error) < 0)
+		return NULL;
+	set = master_service_settings_get_others(service)[0];
+#endif
+	return set->hostname;
 }
 
 /* Connections */

@@ -64,8 +64,15 @@ static const char *mailhook_service(const struct mail_user *user)
 	return user->service;
 }
 
-static const char *mailhook_server(const struct mail_user *user)
+/* As the daemon says, so that all URLs and sources have one. */
+static const char *mailhook_server(struct mail_user *user)
 {
+	struct mailhook_user *muser = mailhook_user_get(user);
+	const char *name = muser == NULL ? NULL :
+		mse_appender_interest(muser->appender)->server_name;
+
+	if (name != NULL)
+		return name;
 	return user->set->hostname != NULL && *user->set->hostname != '\0' ?
 		user->set->hostname : my_hostdomain();
 }

@@ -25,7 +25,7 @@ static const char *mailhook_env(const char *name, const char *otherwise)
 
 int main(int argc, char *argv[])
 {
-	const char *config, *dir, *control_fd, *stop_fd;
+	const char *config, *dir, *hostname, *control_fd, *stop_fd;
 
 	master_service = master_service_init("mailhook",
 		MASTER_SERVICE_FLAG_DONT_SEND_STATS |
@@ -35,6 +35,9 @@ int main(int argc, char *argv[])
 	config = mailhook_env("MAILHOOK_CONFIG",
 			      MAILHOOK_SYSCONFDIR"/mailhook.conf");
 	dir = mailhook_env("MAILHOOK_DIR", MAILHOOK_STATEDIR);
+	hostname = mailhook_hostname(master_service);
+	if (hostname != NULL)
+		(void)setenv("MAILHOOK_HOSTNAME", hostname, 1);
 	/* The master leaves dropping root to its children. */
 	restrict_access_by_env(0, NULL);
 	master_service_init_finish(master_service);

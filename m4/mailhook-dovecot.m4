@@ -3,7 +3,7 @@
 # else the places where distributions and a plain "make install" put it.
 # --without-dovecot builds the daemon and the tools alone.
 # Sets HAVE_DOVECOT and DOVECOT_2_4 (conditionals), DOVECOT_CPPFLAGS,
-# DOVECOT_LIBS, dovecot_moduledir, dovecot_settingsdir, dovecot_libexecdir,
+# DOVECOT_LIBS, DOVECOT_STORAGE_LIBS, dovecot_moduledir, dovecot_settingsdir, dovecot_libexecdir,
 # dovecot_series (2.3 or 2.4) and dovecot_abi.
 AC_DEFUN([MAILHOOK_DOVECOT], [
   AC_ARG_WITH([dovecot],
@@ -37,6 +37,7 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
       mailhook_value() { (. "$dovecot_config" >/dev/null 2>&1; eval "echo \"\$$[]1\""); }
       DOVECOT_CPPFLAGS="-DHAVE_CONFIG_H `mailhook_value LIBDOVECOT_INCLUDE` `mailhook_value LIBDOVECOT_STORAGE_INCLUDE` `mailhook_value LIBDOVECOT_LDA_INCLUDE` `mailhook_value LIBDOVECOT_IMAP_INCLUDE` `mailhook_value LIBDOVECOT_POP3_INCLUDE`"
       DOVECOT_LIBS=`mailhook_value LIBDOVECOT`
+      DOVECOT_STORAGE_LIBS=`mailhook_value LIBDOVECOT_STORAGE`
       dovecot_moduledir=`mailhook_value dovecot_moduledir`
       dovecot_settingsdir=$dovecot_moduledir/settings
       dovecot_libexecdir=`mailhook_value dovecot_pkglibexecdir`
@@ -62,6 +63,7 @@ AC_DEFUN([MAILHOOK_DOVECOT], [
   AS_IF([test -n "$with_dovecot_libexecdir"], [dovecot_libexecdir=$with_dovecot_libexecdir])
   AC_SUBST([DOVECOT_CPPFLAGS])
   AC_SUBST([DOVECOT_LIBS])
+  AC_SUBST([DOVECOT_STORAGE_LIBS])
   AC_SUBST([dovecot_moduledir])
   AC_SUBST([dovecot_settingsdir])
   AC_SUBST([dovecot_libexecdir])

@@ -947,15 +947,24 @@ static int take_metrics(cfg_t *cfg, struct mse_conf *conf)
 	return conf->metrics == NULL ? fail_memory() : 0;
 }
 
-/* Dovecot tells its services the name it uses itself. */
+/* Dovecot's `hostname`, from our launcher; the name of the machine as Dovecot
+   tells it to its services; as the system does. */
 static char *host_name(void)
 {
-	const char *name = getenv("DOVECOT_HOSTDOMAIN");
+	static const char *const told[] = {
+		"MAILHOOK_HOSTNAME", "DOVECOT_HOSTDOMAIN"
+	};
 	struct mse_error error;
+	const char *name;
 	char host[256];
+	size_t i;
 
-	if (name != NULL && mse_conf_check_server_name(name, &error) == 0)
-		return strdup(name);
+	for (i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		name = getenv(told[i]);
+		if (name != NULL &&
+		    mse_conf_check_server_name(name, &error) == 0)
+			return strdup(name);
+	}
 	if (gethostname(host, sizeof(host)) < 0)
 		return strdup("localhost");
 	host[sizeof(host) - 1] = '\0';

@@ -41,6 +41,7 @@ int mse_daemon_write_interest(struct mse_daemon *daemon,
 	}
 	interest.flag_events_full = conf->flag_events_full;
 	interest.expire_services = conf->expire_services;
+	interest.server_name = conf->server_name;
 	ret = mse_interest_write(mse_journal_dir_fd(daemon->journal),
 				 &interest, error_r);
 	/* The subscriptions' insides are the configuration's. */

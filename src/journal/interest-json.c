@@ -1,14 +1,16 @@
 /*
  * The interest document, the only place in journal/ that knows json-c.
  *
- *   {"version":1,"flagEvents":"simple","expireServices":["doveadm"],
+ *   {"version":1,"serverName":"mail.example.com","flagEvents":"simple",
+ *    "expireServices":["doveadm"],
  *    "subscriptions":[{"events":["MessageNew",…],
  *                      "users":["*@example.com"],"mailboxes":[],
  *                      "parameters":["envelope","messageContent",…],
  *                      "contentPart":"message","contentLimit":2048}]}
  *
  * Names that we do not know are skipped: a newer daemon may want what this
- * plugin cannot make. `parameters` may be missing: an older daemon's; what
+ * plugin cannot make. `serverName` and `parameters` may be missing: an older
+ * daemon's; what
  * describes the content is there if it is among them. Everything else that is
  * missing or of the wrong kind makes the document corrupt, and a corrupt
  * interest means all events, without optional parameters.
@@ -233,6 +235,18 @@ static int parse_services(struct json_object *document,
 	return i ? 0 : -1;
 }
 
+static int parse_server_name(struct json_object *document,
+			     struct mse_interest *interest)
+{
+	struct json_object *name =
+		member(document, "serverName", json_type_string);
+
+	if (name == NULL)
+		return 0;
+	interest->server_name = strdup(json_object_get_string(name));
+	return interest->server_name == NULL ? -1 : 0;
+}
+
 static int parse_document(struct json_object *document,
 			  struct mse_interest *interest, bool *corrupt_r)
 {
@@ -247,7 +261,8 @@ static int parse_document(struct json_object *document,
 	}
 	interest->flag_events_full =
 		strcmp(json_object_get_string(flags), "full") == 0;
-	if (parse_services(document, interest, corrupt_r) < 0)
+	if (parse_server_name(document, interest) < 0 ||
+	    parse_services(document, interest, corrupt_r) < 0)
 		return -1;
 	return parse_subscriptions(document, interest, corrupt_r);
 }
@@ -432,6 +447,9 @@ static int format_document(struct json_object *document,
 
 	if (give(document, "version",
 		 json_object_new_int(INTEREST_VERSION)) < 0 ||
+	    (interest->server_name != NULL &&
+	     give(document, "serverName",
+		  json_object_new_string(interest->server_name)) < 0) ||
 	    give(document, "flagEvents", json_object_new_string(
 			interest->flag_events_full ? "full" : "simple")) < 0 ||
 	    give_strings(document, "expireServices",

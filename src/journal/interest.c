@@ -65,6 +65,7 @@ void mse_interest_free(struct mse_interest **_interest)
 	     interest->expire_services[i] != NULL; i++)
 		free(interest->expire_services[i]);
 	free(interest->expire_services);
+	free(interest->server_name);
 	free(interest);
 }
 

@@ -22,6 +22,7 @@ struct mse_interest {
 	mse_optionals_t optionals; /* union */
 	bool flag_events_full;
 	char **expire_services;   /* NULL-terminated; never NULL */
+	char *server_name;        /* host in IMAP URLs; NULL: Dovecot's */
 };
 
 /* Nothing, or all events and facts, but no optional parameters. NULL if

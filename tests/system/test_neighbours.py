@@ -10,7 +10,7 @@ import pytest
 from harness.clients import Imap, message
 from harness.dialect import DIALECT, SERIES, Namespace, QuotaRoot, User
 from harness.dovecot import MAIL_UID
-from harness.expect import TRANSACTION, mailbox_url
+from harness.expect import TRANSACTION, Mail, mailbox_url
 
 SMALL = message("Small", "One line.\n")
 
@@ -427,7 +427,7 @@ def test_each_users_own_seen(serve):
             [("FlagsClear", "\\Seen")]
 
 
-# -- IPv6
+# -- the server's name
 
 def test_ipv6_literals(serve):
     """A server without a name, a client that comes over IPv6."""
@@ -439,12 +439,34 @@ def test_ipv6_literals(serve):
         valid = imap.status("INBOX")["uidvalidity"]
     mail.wait(1)
     [append] = mail.requests()
-    user = mail.user.replace("@", "%40")
-    assert append.data["uri"] == f"imap://{user}@[2001:db8::25]/INBOX" + \
+    assert append.data["uri"] == \
+        f"imap://{mail.user.replace('@', '%40')}@[2001:db8::25]/INBOX" + \
         f";UIDVALIDITY={valid}/;UID=1"
     assert append.event["source"].startswith("imap://[2001:db8::25]/#")
     assert (append.data["clientIP"], append.data["clientPort"]) == \
         ("::1", imap.port)
+
+
+def test_server_name_is_dovecots_unless_given(private):
+    """URLs and sources name one host."""
+    dovecot, configuration, path = private(
+        "service", start=False, extra="hostname = imap.example.net\n")
+    mail = Mail(dovecot, configuration.receiver, path, "one@x")
+
+    def hosts(count):
+        mail.deliver(SMALL)
+        mail.wait(count)
+        one = mail.requests()[-1]
+        return {one.event["source"].split("/")[2],
+                one.data["uri"].split("/")[2].rpartition("@")[2]}
+
+    del configuration.settings["server_name"]
+    configuration.write()
+    dovecot.start()
+    assert hosts(1) == {"imap.example.net"}
+    configuration.settings["server_name"] = '"mail.example.com"'
+    configuration.apply()
+    assert hosts(2) == {"mail.example.com"}
 
 
 # -- a failed DELETE

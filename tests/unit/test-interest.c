@@ -63,6 +63,7 @@ static void test_round_trip(void **state)
 	free(interest->expire_services);
 	interest->expire_services = calloc(2, sizeof(char *));
 	interest->expire_services[0] = strdup("doveadm");
+	interest->server_name = strdup("mail.example.com");
 	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
 	assert_int_equal(fstatat(dir_fd, "interest", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
@@ -74,6 +75,7 @@ static void test_round_trip(void **state)
 	assert_true(back->flag_events_full);
 	assert_string_equal(back->expire_services[0], "doveadm");
 	assert_null(back->expire_services[1]);
+	assert_string_equal(back->server_name, "mail.example.com");
 	list = mse_patterns_list(back->subscriptions[0].users, &count);
 	assert_int_equal(count, 3);
 	assert_string_equal(list[1], "!x@y");
