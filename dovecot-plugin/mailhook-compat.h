@@ -54,22 +54,26 @@ static inline const char *mailhook_dir_is_global(const char *dir)
 static inline const char *mailhook_hostname(struct master_service *service)
 {
 	const struct mail_user_settings *set;
+	struct master_service_settings_input input = { .never_exec = TRUE };
+	struct master_service_settings_output output;
 	const char *error;
 #if DOVECOT_PREREQ(2,4,0)
 
-	if (settings_get(master_service_get_event(service),
-			 &mail_user_setting_parser_info, 0, &set, &error) < 0)
+	if (master_service_settings_read(service, &input, &output,
+					 &error) < 0 ||
+	    /* Other settings have variables that only a user gives a value. */
+	    settings_get(master_service_get_event(service),
+			 &mail_user_setting_parser_info,
+			 SETTINGS_GET_FLAG_NO_EXPAND, &set, &error) < 0)
 		return NULL;
 #else
 	const struct setting_parser_info *const roots[] = {
 		&mail_user_setting_parser_info, NULL
 	};
-	const struct master_service_settings_input input = {
-		.roots = roots, .module = "mail", .service = "mailhook",
-		.never_exec = TRUE
-	};
-	struct master_service_settings_output output;
 
+	input.roots = roots;
+	input.module = "mail";
+	input.service = "mailhook";
 	if (master_service_settings_read(service, &input, &output,
 					 &error) < 0)
 		return NULL;
