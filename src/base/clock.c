@@ -56,20 +56,34 @@ void mse_clock_fake_advance(struct mse_clock_fake *fake, int64_t ms)
 	fake->mono += ms;
 }
 
+/* A clock that has lost its mind must not make a record unreadable: RFC 3339
+   has years of four digits, so these are the second day of the first year and
+   the last but one of the last, which no offset takes out of them. */
+#define FIRST_SECOND ((time_t)-62135510400)
+#define LAST_SECOND ((time_t)253402214399)
+
 /* With ".000" where the milliseconds go. */
 static void format_second(time_t seconds, char text[MSE_TIMESTAMP_SIZE])
 {
 	struct tm tm;
 	long offset;
-	size_t len;
 
+	if (seconds < FIRST_SECOND)
+		seconds = FIRST_SECOND;
+	if (seconds > LAST_SECOND)
+		seconds = LAST_SECOND;
 	if (localtime_r(&seconds, &tm) == NULL)
 		memset(&tm, 0, sizeof(tm));
-	len = strftime(text, MSE_TIMESTAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
 	offset = tm.tm_gmtoff / 60;
-	snprintf(text + len, MSE_TIMESTAMP_SIZE - len, ".000%c%02d:%02d",
-		 offset < 0 ? '-' : '+', (int)(labs(offset) / 60 % 100),
-		 (int)(labs(offset) % 60));
+	snprintf(text, MSE_TIMESTAMP_SIZE,
+		 "%04u-%02u-%02uT%02u:%02u:%02u.000%c%02u:%02u",
+		 (unsigned int)(tm.tm_year + 1900) % 10000,
+		 (unsigned int)(tm.tm_mon + 1) % 100,
+		 (unsigned int)tm.tm_mday % 100,
+		 (unsigned int)tm.tm_hour % 100, (unsigned int)tm.tm_min % 100,
+		 (unsigned int)tm.tm_sec % 100, offset < 0 ? '-' : '+',
+		 (unsigned int)(labs(offset) / 60 % 100),
+		 (unsigned int)(labs(offset) % 60));
 }
 
 void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])

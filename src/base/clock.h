@@ -36,7 +36,8 @@ static inline int64_t mse_clock_mono(const struct mse_clock *clock)
 #define MSE_TIMESTAMP_SIZE 32
 
 /* RFC 3339 with milliseconds and the local offset:
-   2026-11-24T04:30:35.123+01:00 (an offset of 0 is written +00:00). */
+   2026-11-24T04:30:35.123+01:00 (an offset of 0 is written +00:00). Always
+   one that can be parsed: beyond the years 1 to 9999 the nearest of them. */
 void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE]);
 /* 0, or -1 if text (NUL-terminated) is not such a timestamp. */
 int mse_timestamp_parse(const char *text, int64_t *wall_ms_r);

@@ -51,6 +51,34 @@ static void test_format(void **state)
 	}
 }
 
+/* Whatever a clock says, the record that has it can be read. */
+static void test_any_clock(void **state)
+{
+	static const struct {
+		int64_t wall_ms;
+		const char *expected;
+	} rows[] = {
+		{ INT64_C(-61336697243000), "0026-04-26T12:32:37.000+00:00" },
+		{ INT64_C(253402214399999), "9999-12-30T23:59:59.999+00:00" },
+		{ INT64_C(253402300800000), "9999-12-30T23:59:59.000+00:00" },
+		{ INT64_MAX, "9999-12-30T23:59:59.807+00:00" },
+		{ INT64_MIN, "0001-01-02T00:00:00.192+00:00" },
+	};
+	char text[MSE_TIMESTAMP_SIZE];
+	int64_t parsed;
+	size_t i;
+
+	setenv("TZ", "UTC", 1);
+	tzset();
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		mse_timestamp_format(rows[i].wall_ms, text);
+		if (strcmp(text, rows[i].expected) != 0)
+			fail_msg("row %zu: %s", i, text);
+		if (mse_timestamp_parse(text, &parsed) < 0)
+			fail_msg("row %zu does not parse back", i);
+	}
+}
+
 static void test_parse(void **state)
 {
 	static const struct {
@@ -103,6 +131,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_any_clock),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_fake),
 	};
