@@ -112,12 +112,14 @@ static bool is_one_of(const char *const *names, const char *name)
 	return false;
 }
 
-/* A misplaced comma can make a secret stand where a key belongs. */
+/* A misplaced comma can make a secret stand where a key belongs, or a part
+   of one (whsec_, whsk_). */
 static bool looks_like_key(const char *word)
 {
 	size_t len = strlen(word);
 
-	return len <= 24 && strspn(word, "abcdefghijklmnopqrstuvwxyz_") == len;
+	return len <= 24 && strncmp(word, "whs", 3) != 0 &&
+		strspn(word, "abcdefghijklmnopqrstuvwxyz_") == len;
 }
 
 static void fail_unknown_key(cfg_t *cfg, const char *name)
