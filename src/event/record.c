@@ -84,6 +84,16 @@ static int read_number(const struct mse_slice *value, uint64_t *number_r)
 	return 0;
 }
 
+/* Spliced as it is, where a receiver expects a string; once. */
+static int take_string(const struct mse_slice *value,
+		       struct mse_slice *string)
+{
+	if (value->data[0] != '"' || string->data != NULL)
+		return -1;
+	*string = *value;
+	return 0;
+}
+
 static int scan_content_member(struct mse_json_scan *scan, void *context)
 {
 	struct mse_record_content *content = context;
@@ -95,11 +105,11 @@ static int scan_content_member(struct mse_json_scan *scan, void *context)
 	if (is_name(&key, "octets"))
 		return read_number(&value, &content->octets);
 	if (is_name(&key, "encoding"))
-		content->encoding = value;
-	else if (is_name(&key, "text"))
-		content->text = value;
-	else if (is_name(&key, "suppressed"))
-		content->suppressed = value;
+		return take_string(&value, &content->encoding);
+	if (is_name(&key, "text"))
+		return take_string(&value, &content->text);
+	if (is_name(&key, "suppressed"))
+		return take_string(&value, &content->suppressed);
 	return 0;
 }
 
