@@ -255,6 +255,35 @@ static void test_connection_is_kept(void **state)
 	event_base_free(base);
 }
 
+/* An answer that begins with a folded line, after one that had a header. With
+   the sanitizers this is the test that libcurl's handles are not used again
+   where that is not safe. */
+static void test_folded_first_line(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	char url[64];
+
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	receiver_start(&receiver, "HTTP/1.1 200 OK\r\nX-Long: "
+		       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"
+		       "Content-Length: 0\r\n\r\n");
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/",
+		       receiver.port);
+	post(base, http, url, false, &result);
+	receiver.answer = "HTTP/1.1 200 OK\r\n folded: over it\r\n"
+		"Content-Length: 0\r\n\r\n";
+	post(base, http, url, false, &result);
+	post(base, http, url, false, &result);
+	assert_int_equal(result.calls, 1);
+	mse_http_free(&http);
+	receiver_stop(&receiver);
+	event_base_free(base);
+}
+
 static void test_retry_after(void **state)
 {
 	/* 2026-11-24 07:00:00 UTC */
@@ -275,7 +304,8 @@ int main(void)
 		cmocka_unit_test(test_retry_after),
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_nobody_there),
-		cmocka_unit_test(test_connection_is_kept)
+		cmocka_unit_test(test_connection_is_kept),
+		cmocka_unit_test(test_folded_first_line)
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
