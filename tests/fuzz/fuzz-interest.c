@@ -1,0 +1,98 @@
+/*
+ * An interest file of any octets. What is taken says the same after it was
+ * written out again, and whatever is refused has a reason.
+ */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "journal/interest-json.h"
+#include "journal/interest.h"
+
+const char fuzz_name[] = "interest";
+
+static const struct mse_event_route routes[] = {
+	{ MSE_EVENT_MESSAGE_NEW, "", NULL, NULL },
+	{ MSE_EVENT_MESSAGE_NEW, "one@example.org", "INBOX", NULL },
+	{ MSE_EVENT_MAILBOX_RENAME, "a", "b", "c" },
+};
+
+static struct mse_interest *parse(const struct mse_buf *buf)
+{
+	struct mse_interest *interest = NULL;
+	struct mse_error error;
+
+	FUZZ_CHECK(mse_interest_parse(buf->data, buf->len, &interest,
+				      &error) == 0);
+	return interest;
+}
+
+static void check_same(const struct mse_interest *one,
+		       const struct mse_interest *two)
+{
+	struct mse_wanted wanted_one, wanted_two;
+	mse_event_types_t types;
+	size_t i;
+
+	/* And what is behind it. */
+	types = one->types | mse_event_types_behind(one->types);
+	FUZZ_CHECK(two->types == types);
+	FUZZ_CHECK(one->optionals == two->optionals);
+	FUZZ_CHECK(one->flag_events_full == two->flag_events_full);
+	for (i = 0; one->expire_services[i] != NULL; i++)
+		FUZZ_CHECK(strcmp(one->expire_services[i],
+				  two->expire_services[i]) == 0);
+	FUZZ_CHECK(two->expire_services[i] == NULL);
+	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		FUZZ_CHECK(!mse_interest_wants(one, &routes[i]) ||
+			   mse_interest_wants(two, &routes[i]));
+		memset(&wanted_one, 0, sizeof(wanted_one));
+		memset(&wanted_two, 0, sizeof(wanted_two));
+		mse_interest_wanted(one, &routes[i], &wanted_one);
+		mse_interest_wanted(two, &routes[i], &wanted_two);
+		FUZZ_CHECK(wanted_one.optionals == wanted_two.optionals);
+		FUZZ_CHECK(memcmp(wanted_one.content_limit,
+				  wanted_two.content_limit,
+				  sizeof(wanted_one.content_limit)) == 0);
+	}
+}
+
+static void check_interest(const struct mse_interest *interest)
+{
+	struct mse_interest *again;
+	struct mse_buf buf;
+	size_t i;
+
+	for (i = 0; i < interest->count; i++) {
+		const struct mse_subscription *one =
+			&interest->subscriptions[i];
+
+		FUZZ_CHECK(one->users != NULL && one->mailboxes != NULL);
+		FUZZ_CHECK(one->content_limit <= MSE_CONTENT_MAX);
+		FUZZ_CHECK(one->content_part < MSE_CONTENT_PART_COUNT);
+	}
+	mse_buf_init(&buf, 64 * 1024 * 1024);
+	mse_interest_format(interest, &buf);
+	FUZZ_CHECK(!mse_buf_failed(&buf));
+	again = parse(&buf);
+	check_same(interest, again);
+	mse_interest_free(&again);
+	mse_buf_clear(&buf);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct mse_interest *interest = NULL;
+	struct mse_error error = { "" };
+
+	if (size > 65536)
+		return 0;
+	if (mse_interest_parse((const char *)data, size, &interest,
+			       &error) != 0) {
+		FUZZ_CHECK(error.text[0] != '\0' && interest == NULL);
+		return 0;
+	}
+	check_interest(interest);
+	mse_interest_free(&interest);
+	return 0;
+}
