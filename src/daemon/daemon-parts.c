@@ -150,6 +150,7 @@ int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r)
 	if (mse_conf_read(daemon->options.config_path, &daemon->conf,
 			  error_r) < 0)
 		return -1;
+	mse_daemon_look_at_rights(daemon);
 	mse_daemon_find_fqdn(daemon->server_fqdn, sizeof(daemon->server_fqdn));
 	if (mse_daemon_open_ledger(daemon, error_r) < 0)
 		return -1;

@@ -77,6 +77,8 @@ bool mse_daemon_may_reload(const struct mse_daemon *daemon);
 /* Reads the configuration again, if it may. On a mistake the running one
    stays in force. On success the new interest is in place. */
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r);
+/* Warns of a configuration that others than its owner may read or write. */
+void mse_daemon_look_at_rights(const struct mse_daemon *daemon);
 /* Secrets, tokens and certificates that changed are in use from now on. */
 void mse_daemon_look_at_files(struct mse_daemon *daemon, int64_t now);
 /* Releases journal files and tells producers how much they may append. */

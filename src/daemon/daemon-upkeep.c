@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/log.h"
 #include "deliver/deliver.h"
@@ -106,6 +107,17 @@ bool mse_daemon_may_reload(const struct mse_daemon *daemon)
 		mse_deliver_is_settled(daemon->deliver);
 }
 
+void mse_daemon_look_at_rights(const struct mse_daemon *daemon)
+{
+	const char *path = daemon->options.config_path;
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		mse_log(MSE_LOG_WARNING, "%s: mode %04o lets others than its "
+			"owner at the secrets in it: chmod 0600 %s", path,
+			(unsigned int)st.st_mode & 07777, path);
+}
+
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
 {
 	struct mse_conf *conf;
@@ -120,6 +132,7 @@ int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
 	}
 	daemon->old_conf = daemon->conf;
 	daemon->conf = conf;
+	mse_daemon_look_at_rights(daemon);
 	mse_daemon_forget_connections(daemon, daemon->old_conf);
 	mse_daemon_apply_limits(daemon);
 	daemon->generation_at_ms = 0;

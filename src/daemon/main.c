@@ -21,6 +21,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/sandbox.h"
 
 #define EXIT_USAGE 2
 
@@ -42,7 +43,9 @@ static const char help[] =
 "\n"
 "Dovecot starts it as service mailhook. Alone, in the foreground:\n"
 "  mailhookd --user dovecot --control /run/mailhook.sock\n"
-"Signals: TERM and INT stop, HUP reads the configuration again.\n";
+"Signals: TERM and INT stop, HUP reads the configuration again.\n"
+"It gives up writing outside DIR and most system calls; with MAILHOOK_SANDBOX=off\n"
+"in its environment it does not.\n";
 
 enum { OPT_CONFIG = 256, OPT_DIR, OPT_CONTROL, OPT_CONTROL_FD, OPT_STOP_FD,
        OPT_USER, OPT_HELP, OPT_VERSION };
@@ -158,6 +161,34 @@ static const char *parse(int argc, char *argv[],
 	return user;
 }
 
+/* Before anything is read that others wrote, and before the first thread. */
+static int give_up_rights(const struct mse_daemon_options *options)
+{
+	const char *wanted = environment("MAILHOOK_SANDBOX", "on");
+	struct mse_sandbox sandbox;
+	struct mse_error error;
+
+	if (strcmp(wanted, "off") == 0) {
+		mse_log(MSE_LOG_WARNING, "MAILHOOK_SANDBOX=off: a mistake in "
+			"mailhookd or its libraries could reach more than it "
+			"needs to");
+		return 0;
+	}
+	if (mse_sandbox_enter(options->dir, options->control_fd < 0 ?
+			      options->control_path : NULL, &sandbox,
+			      &error) < 0) {
+		mse_log(MSE_LOG_ERROR, "%s", error.text);
+		return -1;
+	}
+	if (!sandbox.calls || !sandbox.files)
+		mse_log(MSE_LOG_INFO, "this system lets a process not give up "
+			"%s%s%s; without that mailhookd works as well",
+			sandbox.calls ? "" : "system calls (seccomp)",
+			sandbox.calls || sandbox.files ? "" : " and ",
+			sandbox.files ? "" : "writing elsewhere (Landlock)");
+	return 0;
+}
+
 int main(int argc, char *argv[])
 {
 	struct mse_daemon_options options = {
@@ -176,6 +207,9 @@ int main(int argc, char *argv[])
 	mse_log_init();
 	user = parse(argc, argv, &options);
 	if (take_rights(user) < 0)
+		return EXIT_FAILURE;
+	mse_sandbox_no_dumps();
+	if (give_up_rights(&options) < 0)
 		return EXIT_FAILURE;
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (mse_daemon_new(&options, &daemon, &error) < 0) {
