@@ -14,7 +14,8 @@
 
 const char fuzz_name[] = "presence";
 
-#define FULL_SIZE (4096 + 4096 * 128)
+/* With the intents behind the slots. */
+#define FULL_SIZE (4096 + 4096 * 128 + 4096 * 1024)
 
 static int open_file(int flags)
 {
@@ -84,16 +85,81 @@ static void found_loss(unsigned int slot, const struct mse_presence_slot *data,
 	found->lost = data->lost;
 }
 
+/* What a dead process was changing, as far as it can be read; then it is
+   cleared, as the daemon does it. */
+struct intents {
+	int fd;
+	unsigned int found;
+};
+
+static void found_intents(unsigned int slot, const struct mse_intents *intents,
+			  void *context)
+{
+	struct intents *all = context;
+	struct mse_intent intent;
+	uint32_t offset = 0;
+
+	FUZZ_CHECK(slot > 0 && slot < MSE_PRESENCE_SLOTS);
+	FUZZ_CHECK(++all->found < MSE_PRESENCE_SLOTS);
+	if (!mse_intents_are_valid(intents))
+		return;
+	while (mse_intents_next(intents, &offset, &intent)) {
+		FUZZ_CHECK(offset <= MSE_INTENT_SIZE);
+		FUZZ_CHECK(intent.user == NULL ||
+			   strlen(intent.user) < MSE_INTENT_SIZE);
+		FUZZ_CHECK(intent.owner == NULL ||
+			   strlen(intent.owner) < MSE_INTENT_SIZE);
+		FUZZ_CHECK(intent.mailbox == NULL ||
+			   strlen(intent.mailbox) < MSE_INTENT_SIZE);
+		FUZZ_CHECK(intent.old_mailbox == NULL ||
+			   strlen(intent.old_mailbox) < MSE_INTENT_SIZE);
+	}
+}
+
+static void check_intents(int fd)
+{
+	struct intents all = { .fd = fd };
+	unsigned int slot;
+
+	if (mse_presence_each_intent(fd, found_intents, &all) < 0)
+		return;
+	for (slot = 1; all.found > 0 && slot < MSE_PRESENCE_SLOTS; slot++)
+		(void)mse_presence_clear_intents(fd, slot);
+	all.found = 0;
+	FUZZ_CHECK(mse_presence_each_intent(fd, found_intents, &all) == 0);
+	FUZZ_CHECK(all.found == 0);
+}
+
+/* The octets as one image of intents. */
+static void check_image(struct fuzz_input input)
+{
+	struct mse_intents intents;
+	struct mse_intent intent;
+	uint32_t offset = 0;
+	size_t len;
+	char *rest = fuzz_take_rest(&input, &len);
+
+	memset(&intents, 0, sizeof(intents));
+	memcpy(&intents.image, rest, len < sizeof(intents.image) ? len :
+	       sizeof(intents.image));
+	free(rest);
+	if (!mse_intents_are_valid(&intents))
+		return;
+	while (mse_intents_next(&intents, &offset, &intent))
+		FUZZ_CHECK(offset <= MSE_INTENT_SIZE);
+}
+
 /* As a mail process meets it. */
 static void check_producer(void)
 {
 	struct mse_presence_slot before, after;
 	struct mse_presence_head head;
+	char instance[MSE_UUID_SIZE];
 	struct stat st, st_after;
 	int fd = open_file(O_RDWR), slot;
 
 	FUZZ_CHECK(fstat(fd, &st) == 0);
-	slot = mse_presence_claim(fd);
+	slot = mse_presence_claim(fd, instance);
 	if (mse_presence_read_head(fd, &head) < 0)
 		FUZZ_CHECK(slot < 0 &&
 			   mse_presence_add_lost(fd, 1, 1, 1) < 0);
@@ -125,6 +191,7 @@ static void check_daemon(void)
 	FUZZ_CHECK(mse_presence_read_head(fd, &head) == 0);
 	FUZZ_CHECK(mse_presence_read_slot(fd, 5, &slot) == 0);
 	FUZZ_CHECK(mse_presence_is_held(fd, 5) == 0);
+	check_intents(fd);
 	FUZZ_CHECK(mse_presence_add_lost(fd, 5, 1, 1) == 0);
 	FUZZ_CHECK(mse_presence_each_loss(fd, found_loss, &found) == 0);
 	FUZZ_CHECK(found.lost == slot.lost + 1);
@@ -139,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 65536)
 		return 0;
 	fuzz_empty_directory(NULL);
+	check_image(input);
 	put_presence(&input);
 	check_producer();
 	check_daemon();

@@ -90,29 +90,55 @@ static void check_values(const struct mse_record *record)
 	}
 }
 
-static void check_body(const struct mse_record *record)
+/* Nothing of an event can end a header or begin another one. */
+static void check_headers(const struct mse_body *body)
+{
+	const char *pos = mse_buf_str(&body->headers);
+	const char *end = pos + body->headers.len;
+	size_t count = 0;
+
+	while (pos < end) {
+		FUZZ_CHECK(strchr(pos, ':') != NULL);
+		for (; *pos != '\0'; pos++)
+			FUZZ_CHECK(*pos >= 0x20 && *pos < 0x7f);
+		pos++;
+		count++;
+	}
+	FUZZ_CHECK(count == body->header_count);
+}
+
+static void check_body(const struct mse_record *record,
+		       enum mse_conf_format format)
 {
 	struct mse_body_context context = { "mail.example.org", "mx1", "s", 1 };
 	struct mse_conf_endpoint endpoint = { .name = (char *)"one" };
 	struct json_object *object;
 	struct mse_json_scan scan;
 	struct mse_slice value;
-	struct mse_buf body;
+	struct mse_body body;
 
+	endpoint.format = format;
 	endpoint.tags = (char *)"a,b";
 	endpoint.subscription.optionals = (1U << MSE_OPTIONAL_COUNT) - 1;
 	endpoint.subscription.content_limit = MSE_CONTENT_MAX;
 	endpoint.subscription.content_part = MSE_CONTENT_HEADERSBODY;
-	mse_buf_init(&body, 64 * 1024 * 1024);
-	FUZZ_CHECK(mse_body_write(&endpoint, &context, record, &body) == 0);
-	scan = (struct mse_json_scan){ body.data, body.data + body.len, 0 };
+	mse_body_init(&body, format, 64 * 1024 * 1024);
+	mse_body_add(&body, &endpoint, &context, record);
+	if (mse_body_is_batch(format))
+		mse_body_add(&body, &endpoint, &context, record);
+	FUZZ_CHECK(mse_body_end(&body) == 0);
+	scan = (struct mse_json_scan){ body.octets.data, body.octets.data +
+				       body.octets.len, 0 };
 	FUZZ_CHECK(mse_json_scan_value(&scan, &value) == 0);
 	FUZZ_CHECK(scan.pos == scan.end);
-	object = parse(body.data, body.len);
-	FUZZ_CHECK(json_object_is_type(object, json_type_object));
-	check_member(object, "id", record->id);
+	object = parse(body.octets.data, body.octets.len);
+	FUZZ_CHECK(json_object_is_type(object, mse_body_is_batch(format) ?
+				       json_type_array : json_type_object));
+	if (format == MSE_FORMAT_CLOUDEVENTS)
+		check_member(object, "id", record->id);
 	json_object_put(object);
-	mse_buf_clear(&body);
+	check_headers(&body);
+	mse_body_clear(&body);
 }
 
 static void check_record(const struct mse_record *record, const char *text,
@@ -154,7 +180,8 @@ static void check_record(const struct mse_record *record, const char *text,
 	(void)mse_sockets_state(&sockets, record->socket);
 	mse_sockets_clear(&sockets);
 	check_values(record);
-	check_body(record);
+	for (i = MSE_FORMAT_CLOUDEVENTS; i <= MSE_FORMAT_CYRUS; i++)
+		check_body(record, (enum mse_conf_format)i);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
