@@ -14,9 +14,9 @@
 /* The largest record, wrapped. */
 #define BODY_MAX (MSE_RECORD_MAX + (size_t)64 * 1024)
 
-static void log_attempt(const struct mse_item *item,
-			const struct mse_answer *answer, bool success,
-			const char *next)
+void mse_attempt_log(const struct mse_item *item,
+		     const struct mse_answer *answer, bool success,
+		     const char *next)
 {
 	char outcome[300];
 
@@ -112,13 +112,14 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 	int64_t delay;
 
 	if (!count_attempt(item)) {
-		log_attempt(item, answer, false,
-			    "the endpoint accepts nothing: waiting");
+		mse_attempt_log(item, answer, false,
+				"the endpoint accepts nothing: waiting");
 		put_back(item, 0);
 		return;
 	}
 	if (may_give_up(item)) {
-		log_attempt(item, answer, false, "given up, dead letter");
+		mse_attempt_log(item, answer, false,
+				"given up, dead letter");
 		give_up(item, now);
 		return;
 	}
@@ -127,7 +128,7 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 			       mse_deliver_random(endpoint->deliver));
 	snprintf(next, sizeof(next), "next attempt in %" PRId64 " s",
 		 (delay + 999) / 1000);
-	log_attempt(item, answer, false, next);
+	mse_attempt_log(item, answer, false, next);
 	item->lane->not_before_ms = now + delay;
 	if (item->origin == MSE_ITEM_PARKED) {
 		mse_parked_failed(item);
@@ -158,7 +159,7 @@ static void on_hold(struct mse_item *item, const struct mse_answer *answer,
 	}
 	snprintf(next, sizeof(next), "the endpoint waits %" PRId64
 		 " s as asked", hold_ms / 1000);
-	log_attempt(item, answer, false, next);
+	mse_attempt_log(item, answer, false, next);
 	/* Others first, the next time. */
 	extra = item->tries.holds++ < 10 ? item->tries.holds * 100 : 1000;
 	item->tries.answered_at_hold = endpoint->answered;
@@ -171,19 +172,9 @@ static void on_disable(struct mse_item *item, const struct mse_answer *answer)
 
 	endpoint->cursor.disabled = true;
 	endpoint->cursor_dirty = true;
-	log_attempt(item, answer, false,
-		    "410 Gone: the endpoint is disabled until resumed");
+	mse_attempt_log(item, answer, false,
+			"410 Gone: the endpoint is disabled until resumed");
 	put_back(item, 0);
-}
-
-static void on_replay(struct mse_item *item, const struct mse_answer *answer,
-		      bool success)
-{
-	log_attempt(item, answer, success, success ? "dead letter answered" :
-		    "stays a dead letter");
-	if (success)
-		mse_replay_answered(item);
-	mse_item_free(&item);
 }
 
 static void on_judged(struct mse_item *item, const struct mse_answer *answer,
@@ -194,7 +185,7 @@ static void on_judged(struct mse_item *item, const struct mse_answer *answer,
 
 	switch (verdict) {
 	case MSE_VERDICT_SUCCESS:
-		log_attempt(item, answer, true, "");
+		mse_attempt_log(item, answer, true, "");
 		on_success(item);
 		break;
 	case MSE_VERDICT_RETRY:
@@ -230,24 +221,11 @@ static void on_test(struct mse_item *item, const struct mse_answer *answer)
 {
 	int64_t hold_ms;
 
-	log_attempt(item, answer, mse_answer_judge(answer, &hold_ms) ==
-		    MSE_VERDICT_SUCCESS, "");
+	mse_attempt_log(item, answer, mse_answer_judge(answer, &hold_ms) ==
+			MSE_VERDICT_SUCCESS, "");
 	item->test_done(&item->flight.sending->request, answer,
 			item->test_context);
 	mse_item_free(&item);
-}
-
-/* Of the endpoint's health a replay says nothing: somebody asked for it. */
-static void on_replayed(struct mse_item *item,
-			const struct mse_answer *answer)
-{
-	struct mse_endpoint *endpoint = item->endpoint;
-	int64_t hold_ms;
-
-	mse_counters_attempt(&endpoint->counters, answer,
-			     mse_deliver_wall(endpoint->deliver));
-	on_replay(item, answer, mse_answer_judge(answer, &hold_ms) ==
-		  MSE_VERDICT_SUCCESS);
 }
 
 static void landed(struct mse_flight *flight, const struct mse_answer *answer)
@@ -261,8 +239,9 @@ static void landed(struct mse_flight *flight, const struct mse_answer *answer)
 		on_test(item, answer);
 		return;
 	}
-	if (item->origin == MSE_ITEM_REPLAY) {
-		on_replayed(item, answer);
+	/* Of the endpoint's health it says nothing: somebody asked for it. */
+	if (item->replay != NULL) {
+		mse_replay_answer(item, answer);
 		return;
 	}
 	verdict = mse_flight_judge(flight, answer, 1, &hold_ms);
@@ -290,15 +269,23 @@ static enum mse_request_kind request_kind(const struct mse_item *item)
 	return MSE_REQUEST_LIVE;
 }
 
+void mse_attempt_body(const struct mse_endpoint *endpoint,
+		      const struct mse_record *record, uint64_t sequence,
+		      struct mse_body *body_r)
+{
+	struct mse_body_context context;
+
+	mse_deliver_body_context(endpoint, sequence, &context);
+	mse_body_init(body_r, endpoint->conf->format, BODY_MAX);
+	mse_body_add(body_r, endpoint->conf, &context, record);
+}
+
 void mse_endpoint_send(struct mse_item *item, bool probe)
 {
 	struct mse_endpoint *endpoint = item->endpoint;
-	struct mse_body_context context;
 	struct mse_body body;
 
-	mse_deliver_body_context(endpoint, item->sequence, &context);
-	mse_body_init(&body, endpoint->conf->format, BODY_MAX);
-	mse_body_add(&body, endpoint->conf, &context, &item->record);
+	mse_attempt_body(endpoint, &item->record, item->sequence, &body);
 	item->state = MSE_ITEM_SENDING;
 	item->flight.endpoint = endpoint;
 	item->flight.landed = landed;

@@ -144,32 +144,11 @@ static int find_row(struct mse_deliver *deliver, struct lookup *lookup,
 	return 0;
 }
 
-static struct mse_item *item_of_row(struct mse_endpoint *endpoint,
-				    enum mse_item_origin origin,
-				    const struct mse_ledger_row *row)
-{
-	struct mse_item *item = mse_item_new(endpoint, origin, row->record,
-					     row->record_len);
-
-	if (item == NULL)
-		return NULL;
-	item->sequence = row->sequence;
-	item->gap = row->gap;
-	item->tries.sequence = row->sequence;
-	item->tries.attempts = row->attempts;
-	item->tries.used_ms = row->used_ms;
-	item->tries.parked_at_ms = row->parked_at_ms;
-	item->last_status = row->last_status;
-	snprintf(item->last_error, sizeof(item->last_error), "%s",
-		 row->last_error);
-	return item;
-}
-
+/* 1: it is dead. */
 static int retry_row(struct mse_endpoint *endpoint,
 		     const struct mse_ledger_row *row,
 		     struct mse_error *error_r)
 {
-	struct mse_item *item;
 	struct mse_lane *lane;
 
 	if (row->state == MSE_ROW_PARKED) {
@@ -183,28 +162,30 @@ static int retry_row(struct mse_endpoint *endpoint,
 		mse_endpoint_update_lane(endpoint, lane);
 		return 0;
 	}
-	if (row->record == NULL)
-		return mse_error_set(error_r, "the content of %s is not kept "
-				     "any more", row->id);
-	item = item_of_row(endpoint, MSE_ITEM_REPLAY, row);
-	if (item == NULL)
-		return mse_error_set(error_r, "out of memory");
-	mse_endpoint_send(item, false);
-	return 0;
+	return 1;
 }
 
-int mse_deliver_retry(struct mse_deliver *deliver, const char *name,
-		      const char *id, struct mse_error *error_r)
+int mse_deliver_retry(struct mse_deliver *deliver,
+		      struct mse_replay_options *options,
+		      struct mse_replay **replay_r, struct mse_error *error_r)
 {
-	struct mse_endpoint *endpoint = mse_deliver_find(deliver, name, error_r);
-	struct lookup lookup = { .endpoint = name, .id = id };
+	struct mse_endpoint *endpoint =
+		mse_deliver_find(deliver, options->endpoint, error_r);
+	struct lookup lookup = {
+		.endpoint = options->endpoint, .id = options->pick.id
+	};
 	int ret;
 
+	if (replay_r != NULL)
+		*replay_r = NULL;
 	if (endpoint == NULL || find_row(deliver, &lookup, error_r) < 0)
 		return -1;
 	ret = retry_row(endpoint, &lookup.row.row, error_r);
 	mse_row_clear(&lookup.row);
-	return ret;
+	if (ret <= 0)
+		return ret;
+	options->dead = true;
+	return mse_deliver_replay(deliver, options, replay_r, error_r);
 }
 
 #define DROPPED "dropped by the administrator"
@@ -237,7 +218,7 @@ static int drop_parked(struct mse_endpoint *endpoint,
 		return -1;
 	if (lane == NULL || lane->busy > 0)
 		return busy(row->id, error_r);
-	item = item_of_row(endpoint, MSE_ITEM_PARKED, row);
+	item = mse_item_of_row(endpoint, MSE_ITEM_PARKED, row);
 	if (item == NULL)
 		return mse_error_set(error_r, "out of memory");
 	item->lane = lane;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "conf/conf.h"
 #include "deliver/counters.h"
+#include "deliver/replay.h"
 #include "deliver/transport.h"
 #include "journal/journal.h"
 #include "ledger/worker.h"
@@ -112,11 +113,20 @@ int mse_deliver_test(struct mse_deliver *deliver, const char *endpoint,
 
 int mse_deliver_pause(struct mse_deliver *deliver, const char *endpoint,
 		      bool pause, struct mse_error *error_r);
-/* Dead letters: sends one again (its old number, mailhook-replay: true) /
-   gives a parked or dead event up (a parked one with a Gap). */
-int mse_deliver_retry(struct mse_deliver *deliver, const char *endpoint,
-		      const char *id, struct mse_error *error_r);
+/* The event options->pick.id at once: if it is parked, its next attempt, and
+   *replay_r is NULL; if it is dead, a replay of it. */
+int mse_deliver_retry(struct mse_deliver *deliver,
+		      struct mse_replay_options *options,
+		      struct mse_replay **replay_r, struct mse_error *error_r);
+/* Gives a parked or dead event up (a parked one with a Gap). */
 int mse_deliver_drop(struct mse_deliver *deliver, const char *endpoint,
 		     const char *id, struct mse_error *error_r);
+/* Forgets the dead letters that are picked (moved if 0 is returned), page by
+   page; done is called once, with how many went and NULL or why no more. */
+int mse_deliver_drop_dead(struct mse_deliver *deliver, const char *endpoint,
+			  struct mse_pick *pick,
+			  void (*done)(uint64_t dropped, const char *problem,
+				       void *context),
+			  void *context, struct mse_error *error_r);
 
 #endif

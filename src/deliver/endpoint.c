@@ -230,13 +230,14 @@ static int64_t next_time(const struct mse_endpoint *endpoint, int64_t now)
 
 int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 {
-	int64_t now = mse_deliver_mono(endpoint->deliver);
+	int64_t now = mse_deliver_mono(endpoint->deliver), replay_at;
 
 	mse_endpoint_tick(endpoint);
 	mse_jobs_retry(endpoint, now);
 	if (mse_window_read(endpoint, now))
 		endpoint->deliver->again = true;
 	send_due(endpoint, now);
+	replay_at = mse_replay_run(endpoint, now);
 	if (endpoint->followers)
 		mse_window_park(endpoint, false);
 	endpoint->waiting = endpoint->followers && !endpoint->breaker.open &&
@@ -245,7 +246,7 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 	if (endpoint->settling)
 		settle(endpoint);
 	mse_cursor_commit(endpoint, now);
-	return next_time(endpoint, now);
+	return earlier(next_time(endpoint, now), replay_at);
 }
 
 void mse_endpoint_free(struct mse_endpoint **_endpoint)
@@ -257,6 +258,7 @@ void mse_endpoint_free(struct mse_endpoint **_endpoint)
 	*_endpoint = NULL;
 	if (endpoint == NULL)
 		return;
+	mse_replay_end_all(endpoint, "mailhookd is stopping");
 	while ((job = endpoint->failed_jobs) != NULL) {
 		endpoint->failed_jobs = job->next_failed;
 		mse_job_free(job);

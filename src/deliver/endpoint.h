@@ -4,6 +4,7 @@
 #include "deliver/answer.h"
 #include "deliver/deliver.h"
 #include "deliver/lanes.h"
+#include "deliver/replay.h"
 #include "deliver/request.h"
 #include "deliver/schedule.h"
 #include "journal/reader.h"
@@ -13,8 +14,8 @@
  * parts (window.c reads and numbers, endpoint.c says when, attempt.c sends
  * one event and judges, flight.c knows what is out, parked.c keeps rows, job.c
  * talks to the ledger, cursor.c commits, gap.c gives up, start.c finds the
- * place to go on, released.c leaves a file that goes, command.c obeys,
- * status.c tells).
+ * place to go on, released.c leaves a file that goes, replay.c sends again,
+ * sweep.c drops by the thousand, command.c obeys, show.c and status.c tell).
  */
 
 #define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
@@ -25,7 +26,7 @@
 enum mse_item_origin {
 	MSE_ITEM_FRESH,  /* from the journal, in the window */
 	MSE_ITEM_PARKED, /* a row's, for one attempt */
-	MSE_ITEM_REPLAY, /* a dead letter's, for one attempt */
+	MSE_ITEM_REPLAY, /* a replay's */
 	MSE_ITEM_TEST
 };
 
@@ -52,7 +53,7 @@ struct mse_item {
 	struct mse_item *next, *prev; /* window */
 	struct mse_item *lane_next;
 	struct mse_endpoint *endpoint;
-	struct mse_lane *lane;        /* NULL: replay, test */
+	struct mse_lane *lane;        /* NULL: test */
 	enum mse_item_origin origin;
 	enum mse_item_state state;
 	bool gap;
@@ -66,6 +67,7 @@ struct mse_item {
 	char last_error[256];
 	char *answer; /* how the last answer's body began; NULL: none */
 	size_t answer_len;
+	struct mse_replay *replay; /* whose it is; NULL: none's */
 	void (*test_done)(const struct mse_request *request,
 			  const struct mse_answer *answer, void *context);
 	void *test_context;
@@ -113,6 +115,7 @@ struct mse_endpoint {
 	struct mse_lanes lanes;
 	uint64_t lanes_parked;
 	struct mse_flight *flights;
+	struct mse_replay *replays;
 	unsigned int in_flight;
 	unsigned int fetching;
 	unsigned int jobs;
@@ -206,6 +209,14 @@ enum mse_verdict mse_flight_judge(struct mse_flight *flight,
 /* Sends now, whatever the schedule says. Takes the item, which needs neither
    lane nor number. */
 void mse_endpoint_send(struct mse_item *item, bool probe);
+/* next: what follows from it; "": nothing. */
+void mse_attempt_log(const struct mse_item *item,
+		     const struct mse_answer *answer, bool success,
+		     const char *next);
+/* The body of a request with this one event, not ended yet. */
+void mse_attempt_body(const struct mse_endpoint *endpoint,
+		      const struct mse_record *record, uint64_t sequence,
+		      struct mse_body *body_r);
 
 /* item.c */
 /* Copies and parses text; NULL if memory is out or it is no record. */
@@ -216,6 +227,10 @@ struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
    bytes; NULL if memory is out: the record stays the reader's. */
 struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
 			       const struct mse_slice *text);
+/* With what the row knows of it. Also NULL if the row has no bytes. */
+struct mse_item *mse_item_of_row(struct mse_endpoint *endpoint,
+				 enum mse_item_origin origin,
+				 const struct mse_ledger_row *row);
 void mse_item_free(struct mse_item **item);
 /* Keeps how the answer's body begins, as far as a row has room for it. */
 void mse_item_keep_answer(struct mse_item *item, const void *body, size_t len);
@@ -224,6 +239,10 @@ void mse_item_drop_text(struct mse_item *item);
 
 /* window.c */
 uint64_t mse_window_number(struct mse_endpoint *endpoint);
+/* Borrowed from the record, or from own. */
+const char *mse_window_lane_key(const struct mse_endpoint *endpoint,
+				const struct mse_record *record,
+				char own[MSE_UUID_SIZE + 1]);
 /* True if more may be there at once. */
 bool mse_window_read(struct mse_endpoint *endpoint, int64_t now);
 void mse_window_resolved(struct mse_item *item);
@@ -245,6 +264,9 @@ struct mse_row_copy {
 };
 int mse_row_copy(struct mse_row_copy *copy, const struct mse_ledger_row *row);
 void mse_row_clear(struct mse_row_copy *copy);
+/* Answered or dropped: kept only while its number is above S. */
+int mse_row_resolve(struct mse_ledger *ledger, const char *endpoint,
+		    struct mse_ledger_row row, struct mse_error *error_r);
 
 struct mse_job {
 	struct mse_ledger_job job;
@@ -285,9 +307,8 @@ int mse_job_add_row(struct mse_job *job, int op,
 void mse_job_submit(struct mse_job *job);
 void mse_job_free(struct mse_job *job);
 void mse_jobs_retry(struct mse_endpoint *endpoint, int64_t now);
-/* Answered or dropped: kept only while its number is above S. */
-int mse_row_resolve(struct mse_ledger *ledger, const char *endpoint,
-		    struct mse_ledger_row row, struct mse_error *error_r);
+/* For a job after which nothing is left to do. */
+void mse_job_nothing(struct mse_job *job);
 
 /* parked.c */
 void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
@@ -313,6 +334,17 @@ int64_t mse_cursor_commit_at(const struct mse_endpoint *endpoint);
 /* One dead letter more, one less; status: of its last answer. */
 void mse_endpoint_died(struct mse_endpoint *endpoint, int status);
 void mse_endpoint_undied(struct mse_endpoint *endpoint, int status);
+/* Still one, for another reason. */
+void mse_endpoint_redied(struct mse_endpoint *endpoint, int before,
+			 int status);
+
+/* replay.c */
+/* Reads and sends what may be sent after the live events. Returns when to come
+   back. */
+int64_t mse_replay_run(struct mse_endpoint *endpoint, int64_t now);
+/* Its request was answered. Takes the item. */
+void mse_replay_answer(struct mse_item *item, const struct mse_answer *answer);
+void mse_replay_end_all(struct mse_endpoint *endpoint, const char *problem);
 
 /* gap.c */
 struct mse_gap {

@@ -5,6 +5,7 @@
  */
 #include "deliver/endpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,27 @@ struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
 		return NULL;
 	mse_journal_reader_take(endpoint->reader, &item->record);
 	mse_record_move(&item->record, item->text);
+	return item;
+}
+
+struct mse_item *mse_item_of_row(struct mse_endpoint *endpoint,
+				 enum mse_item_origin origin,
+				 const struct mse_ledger_row *row)
+{
+	struct mse_item *item = row->record == NULL ? NULL :
+		mse_item_new(endpoint, origin, row->record, row->record_len);
+
+	if (item == NULL)
+		return NULL;
+	item->sequence = row->sequence;
+	item->gap = row->gap;
+	item->tries.sequence = row->sequence;
+	item->tries.attempts = row->attempts;
+	item->tries.used_ms = row->used_ms;
+	item->tries.parked_at_ms = row->parked_at_ms;
+	item->last_status = row->last_status;
+	snprintf(item->last_error, sizeof(item->last_error), "%s",
+		 row->last_error);
 	return item;
 }
 

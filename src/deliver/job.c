@@ -238,6 +238,11 @@ void mse_job_submit(struct mse_job *job)
 				 &job->job);
 }
 
+void mse_job_nothing(struct mse_job *job)
+{
+	(void)job;
+}
+
 void mse_jobs_retry(struct mse_endpoint *endpoint, int64_t now)
 {
 	struct mse_job *job = endpoint->failed_jobs, *next;

@@ -188,16 +188,11 @@ void mse_parked_answered(struct mse_item *item)
 	mse_endpoint_update_lane(endpoint, lane);
 }
 
-static void nothing_done(struct mse_job *job)
-{
-	(void)job;
-}
-
 void mse_parked_failed(struct mse_item *item)
 {
 	struct mse_endpoint *endpoint = item->endpoint;
 	struct mse_lane *lane = item->lane;
-	struct mse_job *job = mse_job_new(endpoint, NULL, NULL, nothing_done);
+	struct mse_job *job = mse_job_new(endpoint, NULL, NULL, mse_job_nothing);
 	struct mse_ledger_row row;
 
 	lane->head = item->tries;

@@ -56,6 +56,16 @@ void mse_endpoint_undied(struct mse_endpoint *endpoint, int status)
 		(*dead)--;
 }
 
+void mse_endpoint_redied(struct mse_endpoint *endpoint, int before,
+			 int status)
+{
+	uint64_t *dead = &endpoint->counters.dead[mse_dead_reason_of(before)];
+
+	if (*dead > 0)
+		(*dead)--;
+	endpoint->counters.dead[mse_dead_reason_of(status)]++;
+}
+
 static int64_t next_attempt(const struct mse_endpoint *endpoint)
 {
 	const struct mse_lane *first = mse_lanes_first(&endpoint->lanes);

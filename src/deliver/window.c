@@ -71,9 +71,9 @@ static bool has_row(const struct mse_endpoint *endpoint, const char *id)
 }
 
 /* Own events of nobody have a lane of their own; "" is a lane like others. */
-static const char *lane_key(const struct mse_endpoint *endpoint,
-			    const struct mse_record *record,
-			    char own[MSE_UUID_SIZE + 1])
+const char *mse_window_lane_key(const struct mse_endpoint *endpoint,
+				const struct mse_record *record,
+				char own[MSE_UUID_SIZE + 1])
 {
 	if (endpoint->conf->order == MSE_ORDER_OWNER &&
 	    (record->owner[0] != '\0' ||
@@ -115,7 +115,7 @@ static int take_record(struct mse_endpoint *endpoint,
 	if (!mse_subscription_matches(&endpoint->conf->subscription, &route))
 		return 0;
 	lane = mse_lanes_get(&endpoint->lanes,
-			     lane_key(endpoint, record, own));
+			     mse_window_lane_key(endpoint, record, own));
 	if (lane == NULL)
 		return -1;
 	item = mse_item_take(endpoint, &record->bytes);

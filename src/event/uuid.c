@@ -101,3 +101,19 @@ bool mse_uuid_is_valid(const char *text)
 	}
 	return text[i] == '\0';
 }
+
+int64_t mse_uuid_time_ms(const char *uuid)
+{
+	int64_t ms = 0;
+	unsigned int digits = 0;
+	char c;
+
+	for (; digits < 12 && *uuid != '\0'; uuid++) {
+		c = *uuid;
+		if (c == '-')
+			continue;
+		ms = ms * 16 + (c >= 'a' ? c - 'a' + 10 : c - '0');
+		digits++;
+	}
+	return ms;
+}

@@ -13,5 +13,8 @@
    numbers to be had it falls back on clock, pid and a counter. */
 void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE]);
 bool mse_uuid_is_valid(const char *text);
+/* The wall clock (ms) a UUIDv7 was made at; of anything else nothing that
+   means something. */
+int64_t mse_uuid_time_ms(const char *uuid);
 
 #endif

@@ -21,6 +21,7 @@
 #include "event/event.h"
 #include "event/imap-url.h"
 #include "journal/append.h"
+#include "journal/reader.h"
 
 #define NUMBERS 20000
 #define DAY ((int64_t)86400000)
@@ -62,6 +63,11 @@ struct world {
 	unsigned int attempts;
 	const char *poison;
 	char test_body[256];
+	/* Replays: what was accepted, and what was told to have failed. */
+	struct sent replays[2000];
+	unsigned int replay_count, replay_attempts, replay_failed;
+	char replay_failed_id[MSE_UUID_SIZE];
+	uint64_t dropped;
 };
 
 /* The second round: the ledger answers when it likes. */
@@ -136,6 +142,11 @@ static void receive(struct world *world, const struct sent *sent, bool ok)
 	unsigned long long n;
 
 	world->attempts++;
+	world->replay_attempts += sent->replay;
+	if (sent->sequence == 0 && sent->replay && ok) {
+		assert_true(world->replay_count < 2000);
+		world->replays[world->replay_count++] = *sent;
+	}
 	if (sent->sequence == 0)
 		return;
 	assert_true(sent->sequence < NUMBERS);
@@ -466,6 +477,60 @@ static void test_happy(void **state)
 	assert_int_equal(world->log[500].sequence, 501);
 }
 
+static void replay_failed(const char *id, const char *type, const char *owner,
+			  int status, const char *text, void *context)
+{
+	struct world *world = context;
+
+	world->replay_failed++;
+	snprintf(world->replay_failed_id, sizeof(world->replay_failed_id),
+		 "%s", id);
+	assert_string_equal(type, "MessageNew");
+	assert_true(owner[0] == 'u');
+	assert_true(status >= 300);
+	assert_non_null(text);
+}
+
+static struct mse_replay *replay(struct world *world, bool dead, const char *id,
+				 const char *user, bool dry_run)
+{
+	struct mse_replay_options options = {
+		.endpoint = "portal", .dead = dead, .dry_run = dry_run,
+		.failed = replay_failed, .context = world
+	};
+	struct mse_error error = { "" };
+	struct mse_replay *made;
+	int ret;
+
+	assert_int_equal(mse_pick_init(&options.pick, id, NULL, user,
+				       INT64_MIN, INT64_MAX, &error), 0);
+	mse_journal_oldest(world->journal, &options.start);
+	ret = id != NULL ?
+		mse_deliver_retry(world->deliver, &options, &made, &error) :
+		mse_deliver_replay(world->deliver, &options, &made, &error);
+	if (ret < 0)
+		fail_msg("%s", error.text);
+	return made;
+}
+
+static struct mse_replay_progress progress_of(struct mse_replay *one)
+{
+	struct mse_replay_progress progress;
+
+	mse_deliver_replay_progress(one, &progress);
+	return progress;
+}
+
+static void retry(struct world *world, const char *id)
+{
+	struct mse_replay *one = replay(world, true, id, NULL, false);
+
+	pass(world, 1000);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).answered, 1);
+	mse_deliver_replay_end(&one);
+}
+
 /* u1 is refused while `status` says so. */
 static int refuse_u1(struct world *world, const struct sent *sent,
 		     int64_t *retry_after_s)
@@ -553,7 +618,6 @@ static int refuse_poison(struct world *world, const struct sent *sent,
 static void test_give_up(void **state)
 {
 	struct world *world = *state;
-	struct mse_error error = { "" };
 	char id[MSE_UUID_SIZE];
 	unsigned int i;
 
@@ -581,8 +645,7 @@ static void test_give_up(void **state)
 	assert_int_equal(look(world)->floor, look(world)->sequence);
 	/* The dead letter once more. */
 	world->poison = NULL;
-	assert_int_equal(mse_deliver_retry(world->deliver, "portal", id,
-					   &error), 0);
+	retry(world, id);
 	pass(world, 1000);
 	assert_true(world->log[world->log_count - 1].replay);
 	assert_int_equal(world->log[world->log_count - 1].sequence, 1);
@@ -818,6 +881,248 @@ static void test_test_and_drop(void **state)
 	assert_int_equal(look(world)->floor, 3);
 }
 
+/* Ids and their owners' order as before, numbers none; and nothing that live
+   delivery has is touched. */
+static void test_replay(void **state)
+{
+	struct world *world = *state;
+	struct mse_endpoint_status before;
+	struct mse_replay *one;
+	unsigned long long last[10] = { 0 }, n;
+	unsigned int i, owner;
+
+	append_many(world, 1500, 10);
+	pass(world, 1000);
+	before = *look(world);
+	one = replay(world, false, NULL, "u?", false);
+	pass(world, 1000);
+	assert_true(progress_of(one).ended);
+	assert_string_equal(progress_of(one).problem, "");
+	assert_int_equal(progress_of(one).found, 1500);
+	assert_int_equal(progress_of(one).answered, 1500);
+	assert_int_equal(progress_of(one).read_octets,
+			 progress_of(one).total_octets);
+	mse_deliver_replay_end(&one);
+	assert_int_equal(world->replay_count, 1500);
+	for (i = 0; i < world->replay_count; i++) {
+		owner = (unsigned int)atoi(world->replays[i].owner + 1);
+		for (n = last[owner] + 1; n <= 1500; n++) {
+			if (strcmp(world->ids[n], world->replays[i].id) == 0)
+				break;
+		}
+		assert_in_range(n, 1, 1500);
+		last[owner] = n;
+	}
+	assert_memory_equal(&before, look(world), sizeof(before));
+	/* Some of it; and counted only. */
+	one = replay(world, false, NULL, "u3", false);
+	pass(world, 1000);
+	assert_int_equal(progress_of(one).found, 150);
+	assert_int_equal(world->replay_count, 1650);
+	mse_deliver_replay_end(&one);
+	one = replay(world, false, NULL, "!u3", true);
+	pass(world, 1000);
+	assert_int_equal(progress_of(one).found, 1350);
+	assert_int_equal(world->replay_count, 1650);
+	mse_deliver_replay_end(&one);
+	append(world, "u1", NULL);
+	pass(world, 1000);
+	assert_int_equal(world->log[world->log_count - 1].sequence, 1501);
+}
+
+/* Half of the concurrency is the most it takes; what comes live has the other
+   half, and what its cursor has not passed is not sent twice. */
+static void test_replay_shares(void **state)
+{
+	struct world *world = *state;
+	struct mse_replay *one;
+
+	append_many(world, 40, 20);
+	pass(world, 1000);
+	world->hold = true;
+	append(world, "u30", NULL);
+	settle(world);
+	one = replay(world, false, NULL, NULL, false);
+	settle(world);
+	assert_int_equal(world->out_count, 5);
+	assert_int_equal(progress_of(one).in_flight, 4);
+	append_many(world, 20, 20);
+	settle(world);
+	assert_int_equal(world->out_count, 8);
+	assert_int_equal(progress_of(one).in_flight, 4);
+	/* Let go of, it sends nothing more. */
+	mse_deliver_replay_end(&one);
+	world->hold = false;
+	pass(world, 1000);
+	assert_int_equal(world->replay_count, 4);
+	check_order(world, 61);
+}
+
+static void test_replay_refused(void **state)
+{
+	struct world *world = *state;
+	struct mse_replay *one;
+	char id[MSE_UUID_SIZE];
+	unsigned int attempts;
+
+	append_many(world, 40, 4);
+	append(world, "u1", id);
+	append_many(world, 40, 4);
+	pass(world, 1000);
+	world->answer = refuse_poison;
+	world->poison = id;
+	one = replay(world, false, NULL, NULL, false);
+	pass(world, 60000);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).answered, 80);
+	assert_int_equal(progress_of(one).failed, 1);
+	assert_int_equal(world->replay_failed, 1);
+	assert_string_equal(world->replay_failed_id, id);
+	assert_int_equal(world->replay_attempts, 83);
+	mse_deliver_replay_end(&one);
+	/* Everything is refused: the replay waits, then ends, and says from
+	   where to go on; the live path has heard nothing of it. */
+	world->answer = NULL;
+	world->status = 500;
+	attempts = world->attempts;
+	one = replay(world, false, NULL, NULL, false);
+	pass(world, 5 * 60000);
+	assert_false(progress_of(one).ended);
+	assert_string_equal(progress_of(one).waiting,
+			    "the endpoint accepts nothing");
+	pass(world, 15 * 60000);
+	assert_true(progress_of(one).ended);
+	assert_string_not_equal(progress_of(one).problem, "");
+	assert_int_equal(progress_of(one).resume_ms, INT64_C(1790000000000));
+	assert_in_range(world->attempts - attempts, 10, 60);
+	assert_string_equal(look(world)->state, "ok");
+	assert_int_equal(look(world)->failed, 0);
+	mse_deliver_replay_end(&one);
+	world->status = 410;
+	one = replay(world, false, NULL, NULL, false);
+	pass(world, 1000);
+	assert_true(progress_of(one).ended);
+	assert_non_null(strstr(progress_of(one).problem, "410"));
+	assert_string_equal(look(world)->state, "ok");
+	mse_deliver_replay_end(&one);
+}
+
+/* The endpoint goes, or the daemon: so does what is replayed to it. */
+static void test_replay_ends(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	struct mse_conf none = world->conf;
+	struct mse_replay *one, *two;
+
+	append_many(world, 100, 10);
+	pass(world, 1000);
+	world->hold = true;
+	one = replay(world, false, NULL, NULL, false);
+	settle(world);
+	none.endpoint_count = 0;
+	assert_int_equal(mse_deliver_configure(world->deliver, &none, &error),
+			 0);
+	settle(world);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).in_flight, 4);
+	world->hold = false;
+	settle(world);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	assert_int_equal(progress_of(one).in_flight, 0);
+	mse_deliver_replay_end(&one);
+	assert_int_equal(mse_deliver_configure(world->deliver, &world->conf,
+					       &error), 0);
+	settle(world);
+	world->hold = true;
+	one = replay(world, false, NULL, NULL, false);
+	two = replay(world, true, NULL, NULL, false);
+	settle(world);
+	mse_deliver_stop(world->deliver);
+	settle(world);
+	assert_true(progress_of(one).ended && progress_of(two).ended);
+	assert_non_null(strstr(progress_of(one).problem, "stopping"));
+	mse_deliver_replay_end(&two);
+	mse_deliver_cancel(world->deliver);
+	settle(world);
+	assert_true(mse_deliver_is_idle(world->deliver));
+	crash(world, false);
+	/* Whoever holds it may let go after all the rest. */
+	mse_deliver_replay_end(&one);
+	start(world);
+}
+
+static int refuse_even(struct world *world, const struct sent *sent,
+		       int64_t *retry_after_s)
+{
+	return sent->gap || sent->owner[1] % 2 != 0 ? 200 : world->status;
+}
+
+static void take_dropped(uint64_t dropped, const char *problem, void *context)
+{
+	struct world *world = context;
+
+	assert_null(problem);
+	world->dropped = dropped;
+}
+
+static void drop_dead(struct world *world, const char *user)
+{
+	struct mse_error error = { "" };
+	struct mse_pick pick;
+
+	world->dropped = UINT64_MAX;
+	assert_int_equal(mse_pick_init(&pick, NULL, NULL, user, INT64_MIN,
+				       INT64_MAX, &error), 0);
+	assert_int_equal(mse_deliver_drop_dead(world->deliver, "portal", &pick,
+					       take_dropped, world, &error),
+			 0);
+	settle(world);
+}
+
+static void test_many_dead(void **state)
+{
+	struct world *world = *state;
+	struct mse_replay *one;
+	unsigned int i;
+
+	world->endpoints[0].give_up_ms = 60000;
+	world->endpoints[0].retry_first_ms = 1000;
+	world->endpoints[0].retry_max_ms = 10000;
+	world->answer = refuse_even;
+	world->status = 422;
+	append_many(world, 200, 4);
+	for (i = 0; i < 200 && look(world)->dead < 100; i++) {
+		append(world, "u1", NULL);
+		pass(world, 60000);
+	}
+	assert_int_equal(look(world)->dead, 100);
+	one = replay(world, true, NULL, NULL, false);
+	pass(world, 60000);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).found, 100);
+	assert_int_equal(progress_of(one).failed, 100);
+	assert_int_equal(world->replay_failed, 100);
+	assert_int_equal(look(world)->dead, 100);
+	assert_int_equal(look(world)->counters.dead[MSE_DEAD_CLIENT_ERROR],
+			 100);
+	mse_deliver_replay_end(&one);
+	drop_dead(world, "u9");
+	assert_int_equal(world->dropped, 0);
+	drop_dead(world, "u2");
+	assert_int_equal(world->dropped, 50);
+	assert_int_equal(look(world)->dead, 50);
+	world->answer = NULL;
+	world->status = 200;
+	world->replay_attempts = 0;
+	one = replay(world, true, NULL, "u0", false);
+	pass(world, 1000);
+	assert_int_equal(progress_of(one).answered, 50);
+	assert_int_equal(world->replay_attempts, 50);
+	assert_int_equal(look(world)->dead, 0);
+	mse_deliver_replay_end(&one);
+}
+
 static void test_stop(void **state)
 {
 	struct world *world = *state;
@@ -881,7 +1186,9 @@ int main(void)
 		T(test_gone), T(test_give_up), T(test_outage),
 		T(test_restart), T(test_restart_gap), T(test_bound),
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
-		T(test_test_and_drop), T(test_stop), T(test_released)
+		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
+		T(test_replay_refused), T(test_replay_ends),
+		T(test_many_dead), T(test_stop), T(test_released)
 	};
 #undef T
 

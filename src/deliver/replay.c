@@ -1,0 +1,783 @@
+/*
+ * Sending again, beside the live cursor (replay.h).
+ *
+ * Events wait in lanes of the replay's own, at most WINDOW_MAX of them. A
+ * refused one is tried ATTEMPTS times (a dead letter once); after that its
+ * owner's next events have one attempt each until one is accepted, so that an
+ * owner whose every event is refused costs one request an event.
+ *
+ * Invariant: a replay belongs to its endpoint's list until it ended, and to
+ * whoever holds it; it is freed when neither has it and nothing of it is out,
+ * neither a request nor a job of the ledger.
+ */
+#include "deliver/endpoint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deliver/answer.h"
+
+#define REPLAYS_MAX 4           /* of an endpoint */
+#define WINDOW_MAX 512
+#define WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
+#define READ_BUDGET 500         /* records a pass */
+#define ATTEMPTS 3
+#define RETRY_MAX_MS 60000
+#define OUTAGE_MAX_MS ((int64_t)15 * 60000)
+#define PAGE_ROWS 32
+#define PAGE_LOOKED_AT 500
+#define PAGE_OCTETS ((size_t)1024 * 1024)
+
+struct mse_replay {
+	struct mse_replay *next;
+	struct mse_endpoint *endpoint; /* NULL: it ended */
+	bool held, running;            /* by its holder; by run() */
+	bool dead, dry_run;
+	struct mse_pick pick;
+	void (*failed_one)(const char *id, const char *type,
+			   const char *owner, int status, const char *error,
+			   void *context);
+	void *context;
+
+	struct mse_journal_reader *reader;
+	struct mse_position end;       /* the live cursor when it began */
+	char file[MSE_UUID_SIZE];      /* being read */
+	bool read_all;
+	struct replay_page *page;      /* dead: the job that is out */
+	uint64_t after;                /* dead: rows up to it were read */
+
+	struct mse_lanes lanes;
+	unsigned int waiting_count, in_flight;
+	size_t waiting_octets;
+
+	struct mse_breaker breaker;
+	int64_t opened_at_ms, hold_until_ms;
+	uint64_t read_octets, total_octets, found, answered, failed;
+	int64_t last_read_ms;          /* time of the last event read */
+	int64_t resume_ms;             /* when it ended */
+	const char *problem;
+};
+
+/* Dead letters on their way from the ledger. */
+struct replay_page {
+	struct mse_ledger_job job;     /* first: the worker's view */
+	struct mse_replay *replay;
+	struct mse_endpoint *endpoint;
+	uint64_t after, next_after;
+	bool more;
+	unsigned int looked_at, count;
+	size_t octets;
+	struct mse_row_copy rows[PAGE_ROWS];
+};
+
+static void free_if_done(struct mse_replay *replay)
+{
+	if (replay->held || replay->running || replay->endpoint != NULL ||
+	    replay->in_flight > 0 || replay->page != NULL)
+		return;
+	mse_lanes_clear(&replay->lanes);
+	mse_pick_clear(&replay->pick);
+	free(replay);
+}
+
+static void forget_item(struct mse_replay *replay, struct mse_item *item)
+{
+	struct mse_lane *lane = item->lane;
+
+	mse_lane_take(lane, item);
+	replay->waiting_count--;
+	replay->waiting_octets -= item->len;
+	mse_item_free(&item);
+	if (lane->first == NULL && lane->busy == 0)
+		mse_lanes_remove(&replay->lanes, lane);
+}
+
+/* What waits goes; what is out comes back and is forgotten then. */
+static void forget_waiting(struct mse_replay *replay)
+{
+	struct mse_lane *lane, *next;
+	struct mse_item *item, *following;
+	size_t left = replay->lanes.count;
+
+	for (lane = replay->lanes.ring; left > 0; left--, lane = next) {
+		next = lane->next;
+		mse_lanes_unwait(&replay->lanes, lane);
+		for (item = lane->first; item != NULL; item = following) {
+			following = item->lane_next;
+			if (item->state == MSE_ITEM_WAITING)
+				forget_item(replay, item);
+		}
+	}
+}
+
+/* Every event of an earlier time was answered, or given up and told. */
+static int64_t resume_ms(const struct mse_replay *replay)
+{
+	const struct mse_lane *lane = replay->lanes.ring;
+	const struct mse_item *item;
+	int64_t at = replay->last_read_ms;
+	size_t i;
+
+	for (i = 0; i < replay->lanes.count; i++, lane = lane->next) {
+		for (item = lane->first; item != NULL; item = item->lane_next) {
+			if (item->record.time_ms < at)
+				at = item->record.time_ms;
+		}
+	}
+	return at;
+}
+
+/* problem: NULL if it came to its end. */
+static void end(struct mse_replay *replay, const char *problem)
+{
+	struct mse_replay **p;
+
+	if (replay->endpoint == NULL)
+		return;
+	for (p = &replay->endpoint->replays; *p != replay; p = &(*p)->next)
+		;
+	*p = replay->next;
+	replay->problem = problem;
+	replay->resume_ms = resume_ms(replay);
+	replay->endpoint = NULL;
+	mse_journal_reader_free(&replay->reader);
+	forget_waiting(replay);
+	free_if_done(replay);
+}
+
+void mse_replay_end_all(struct mse_endpoint *endpoint, const char *problem)
+{
+	while (endpoint->replays != NULL)
+		end(endpoint->replays, problem);
+}
+
+void mse_deliver_replay_leave(struct mse_replay **_replay)
+{
+	struct mse_replay *replay = *_replay;
+
+	*_replay = NULL;
+	if (replay == NULL)
+		return;
+	replay->held = false;
+	replay->failed_one = NULL;
+	free_if_done(replay);
+}
+
+void mse_deliver_replay_end(struct mse_replay **replay)
+{
+	if (*replay != NULL && (*replay)->endpoint != NULL)
+		end(*replay, NULL);
+	mse_deliver_replay_leave(replay);
+}
+
+static int add_item(struct mse_replay *replay, struct mse_item *item,
+		    const char *key)
+{
+	struct mse_lane *lane = mse_lanes_get(&replay->lanes, key);
+
+	if (lane == NULL)
+		return -1;
+	item->replay = replay;
+	mse_lane_append(lane, item);
+	replay->waiting_count++;
+	replay->waiting_octets += item->len;
+	if (lane->busy == 0 && lane->first == item)
+		mse_lanes_wait(&replay->lanes, lane, 0);
+	return 0;
+}
+
+/* Where a file stands among those there are; -1: it is released. */
+static int place_of(const struct mse_replay *replay, const char *file)
+{
+	const struct mse_journal_file *files;
+	unsigned int count, i;
+
+	files = mse_journal_files(replay->endpoint->deliver->parts.journal,
+				  &count);
+	for (i = 0; i < count; i++) {
+		if (strcmp(files[i].uuid, file) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+static bool is_at_end(struct mse_replay *replay,
+		      const struct mse_position *position)
+{
+	if (strcmp(position->file, replay->end.file) == 0)
+		return position->offset >= replay->end.offset;
+	if (strcmp(position->file, replay->file) == 0)
+		return false;
+	memcpy(replay->file, position->file, MSE_UUID_SIZE);
+	return place_of(replay, position->file) >
+		place_of(replay, replay->end.file);
+}
+
+static int take_record(struct mse_replay *replay,
+		       const struct mse_record *record)
+{
+	struct mse_endpoint *endpoint = replay->endpoint;
+	char own[MSE_UUID_SIZE + 1];
+	struct mse_event_route route;
+	struct mse_item *item;
+
+	replay->read_octets += record->bytes.len + 2;
+	replay->last_read_ms = record->time_ms;
+	if (record->type == MSE_EVENT_UNKNOWN ||
+	    !mse_pick_record(&replay->pick, record))
+		return 0;
+	mse_record_route(record, &route);
+	if (!mse_subscription_matches(&endpoint->conf->subscription, &route))
+		return 0;
+	replay->found++;
+	if (replay->dry_run)
+		return 0;
+	item = mse_item_new(endpoint, MSE_ITEM_REPLAY, record->bytes.data,
+			    record->bytes.len);
+	if (item == NULL)
+		return -1;
+	item->gap = mse_event_type_group(record->type) == MSE_GROUP_OWN;
+	if (add_item(replay, item,
+		     mse_window_lane_key(endpoint, record, own)) < 0) {
+		mse_item_free(&item);
+		return -1;
+	}
+	return 0;
+}
+
+static bool has_room(const struct mse_replay *replay)
+{
+	return !replay->read_all && replay->waiting_count < WINDOW_MAX &&
+		replay->waiting_octets < WINDOW_OCTETS;
+}
+
+/* False: it ended. */
+static bool read_journal(struct mse_replay *replay)
+{
+	struct mse_read_result result;
+	struct mse_error error = { "" };
+	unsigned int budget = READ_BUDGET;
+
+	while (has_room(replay)) {
+		if (budget-- == 0) {
+			replay->endpoint->deliver->again = true;
+			return true;
+		}
+		switch (mse_journal_reader_next(replay->reader, &result,
+						&error)) {
+		case MSE_READ_RECORD:
+			if (take_record(replay, &result.record) == 0)
+				break;
+			end(replay, "there is no memory");
+			return false;
+		case MSE_READ_END:
+			replay->read_all = true;
+			return true;
+		case MSE_READ_DAMAGE:
+		case MSE_READ_RELEASED:
+			break;
+		case MSE_READ_ERROR:
+			end(replay, "the journal cannot be read");
+			return false;
+		}
+		replay->read_all = is_at_end(replay, &result.position);
+	}
+	return true;
+}
+
+static int take_row(const struct mse_ledger_row *row, void *context)
+{
+	struct replay_page *page = context;
+
+	page->next_after = row->sequence;
+	page->looked_at++;
+	if (mse_pick_row(&page->replay->pick, row)) {
+		if (mse_row_copy(&page->rows[page->count], row) < 0)
+			return -1;
+		page->count++;
+		page->octets += row->record_len;
+	}
+	page->more = page->count >= PAGE_ROWS ||
+		page->octets >= PAGE_OCTETS ||
+		page->looked_at >= PAGE_LOOKED_AT;
+	return page->more ? 1 : 0;
+}
+
+static void clear_page(struct replay_page *page)
+{
+	while (page->count > 0)
+		mse_row_clear(&page->rows[--page->count]);
+	page->looked_at = 0;
+	page->octets = 0;
+	page->more = false;
+}
+
+static int run_page(struct mse_ledger *ledger, struct mse_ledger_job *job,
+		    struct mse_error *error_r)
+{
+	struct replay_page *page = (struct replay_page *)job;
+	struct mse_row_filter filter = {
+		.endpoint = page->endpoint->name, .state = MSE_ROW_DEAD,
+		.id = page->replay->pick.id, .after = page->after,
+		.with_record = true
+	};
+
+	/* The worker may repeat a job. */
+	clear_page(page);
+	if (mse_ledger_each_row(ledger, &filter, take_row, page, error_r) < 0)
+		return -1;
+	return 0;
+}
+
+static void tell_failed(struct mse_replay *replay,
+			const struct mse_item *item)
+{
+	replay->failed++;
+	if (replay->failed_one != NULL)
+		replay->failed_one(item->record.id, item->record.type_name,
+				   item->record.owner, item->last_status,
+				   item->last_error, replay->context);
+}
+
+static int take_dead(struct mse_replay *replay,
+		     const struct mse_ledger_row *row)
+{
+	struct mse_item *item;
+
+	replay->found++;
+	if (replay->dry_run)
+		return 0;
+	if (row->record == NULL) {
+		replay->failed++;
+		if (replay->failed_one != NULL)
+			replay->failed_one(row->id, row->type, row->lane,
+					   row->last_status, "its content is "
+					   "not kept any more",
+					   replay->context);
+		return 0;
+	}
+	item = mse_item_of_row(replay->endpoint, MSE_ITEM_REPLAY, row);
+	if (item == NULL)
+		return -1;
+	if (add_item(replay, item, row->lane) < 0) {
+		mse_item_free(&item);
+		return -1;
+	}
+	return 0;
+}
+
+static void take_page(struct mse_replay *replay,
+		      const struct replay_page *page)
+{
+	unsigned int i;
+
+	for (i = 0; i < page->count; i++) {
+		if (take_dead(replay, &page->rows[i].row) < 0) {
+			end(replay, "there is no memory");
+			return;
+		}
+	}
+	replay->after = page->next_after;
+	replay->read_all = !page->more;
+}
+
+static void page_done(struct mse_ledger_job *job,
+		      const struct mse_error *error)
+{
+	struct replay_page *page = (struct replay_page *)job;
+	struct mse_replay *replay = page->replay;
+	struct mse_endpoint *endpoint = page->endpoint;
+
+	endpoint->jobs--;
+	endpoint->deliver->again = true;
+	replay->page = NULL;
+	if (replay->endpoint == NULL)
+		free_if_done(replay);
+	else if (error != NULL)
+		end(replay, "the ledger cannot be read");
+	else
+		take_page(replay, page);
+	clear_page(page);
+	free(page);
+}
+
+static bool read_dead(struct mse_replay *replay)
+{
+	struct replay_page *page;
+
+	if (replay->page != NULL || !has_room(replay))
+		return true;
+	page = calloc(1, sizeof(*page));
+	if (page == NULL) {
+		end(replay, "there is no memory");
+		return false;
+	}
+	page->job.run = run_page;
+	page->job.done = page_done;
+	page->replay = replay;
+	page->endpoint = replay->endpoint;
+	page->after = page->next_after = replay->after;
+	replay->page = page;
+	replay->endpoint->jobs++;
+	mse_ledger_worker_submit(replay->endpoint->deliver->parts.ledger,
+				 &page->job);
+	return true;
+}
+
+static unsigned int all_in_flight(const struct mse_endpoint *endpoint)
+{
+	const struct mse_replay *replay;
+	unsigned int count = 0;
+
+	for (replay = endpoint->replays; replay != NULL;
+	     replay = replay->next)
+		count += replay->in_flight;
+	return count;
+}
+
+/* Why nothing may be sent, and until when that is known to last. */
+static const char *held_up(const struct mse_replay *replay, int64_t now,
+			   int64_t *until_r)
+{
+	const struct mse_endpoint *endpoint = replay->endpoint;
+
+	*until_r = INT64_MAX;
+	if (endpoint->cursor.paused)
+		return "the endpoint is paused";
+	if (endpoint->cursor.disabled)
+		return "the endpoint is disabled";
+	if (endpoint->breaker.open)
+		return "the endpoint accepts nothing";
+	if (replay->breaker.open && (replay->in_flight > 0 ||
+				     now < replay->breaker.probe_at_ms)) {
+		if (replay->in_flight == 0)
+			*until_r = replay->breaker.probe_at_ms;
+		return "the endpoint accepts nothing";
+	}
+	*until_r = endpoint->hold_until_ms > replay->hold_until_ms ?
+		endpoint->hold_until_ms : replay->hold_until_ms;
+	return now < *until_r ? "the endpoint asked to wait (Retry-After)" :
+		NULL;
+}
+
+static bool may_send(const struct mse_replay *replay, int64_t now)
+{
+	const struct mse_endpoint *endpoint = replay->endpoint;
+	int64_t until;
+
+	return held_up(replay, now, &until) == NULL &&
+		mse_endpoint_may_send(endpoint) &&
+		all_in_flight(endpoint) < (endpoint->conf->concurrency + 1) / 2 &&
+		mse_rate_at(&endpoint->rate, endpoint->conf->rate, now) <= now;
+}
+
+static void send_due(struct mse_replay *replay, int64_t now)
+{
+	struct mse_endpoint *endpoint = replay->endpoint;
+	struct mse_lane *lane;
+
+	/* A request that cannot even be made ends in here. */
+	while (replay->endpoint != NULL && may_send(replay, now)) {
+		lane = mse_lanes_first(&replay->lanes);
+		if (lane == NULL || lane->due_ms > now)
+			return;
+		mse_rate_take(&endpoint->rate, endpoint->conf->rate, now);
+		lane->busy++;
+		mse_lanes_unwait(&replay->lanes, lane);
+		replay->in_flight++;
+		mse_endpoint_send(lane->first, replay->breaker.open);
+	}
+}
+
+static int64_t next_time(const struct mse_replay *replay, int64_t now)
+{
+	const struct mse_endpoint *endpoint = replay->endpoint;
+	const struct mse_lane *first = mse_lanes_first(&replay->lanes);
+	int64_t at, until;
+
+	if (first == NULL || all_in_flight(endpoint) >=
+	    (endpoint->conf->concurrency + 1) / 2)
+		return INT64_MAX;
+	at = mse_rate_at(&endpoint->rate, endpoint->conf->rate, now);
+	if (at < first->due_ms)
+		at = first->due_ms;
+	if (held_up(replay, now, &until) != NULL && at < until)
+		at = until;
+	return at > now ? at : INT64_MAX;
+}
+
+static void run(struct mse_replay *replay, int64_t now, int64_t *at)
+{
+	int64_t next;
+
+	if (!(replay->dead ? read_dead(replay) : read_journal(replay)))
+		return;
+	send_due(replay, now);
+	if (replay->endpoint == NULL)
+		return;
+	if (replay->read_all && replay->lanes.count == 0 &&
+	    replay->in_flight == 0) {
+		end(replay, NULL);
+		return;
+	}
+	if (replay->breaker.open &&
+	    now - replay->opened_at_ms >= OUTAGE_MAX_MS) {
+		end(replay, "the endpoint has accepted nothing for a quarter "
+		    "of an hour");
+		return;
+	}
+	next = next_time(replay, now);
+	if (next < *at)
+		*at = next;
+}
+
+int64_t mse_replay_run(struct mse_endpoint *endpoint, int64_t now)
+{
+	struct mse_replay *replay, *next;
+	int64_t at = INT64_MAX;
+
+	if (endpoint->deliver->stopping)
+		mse_replay_end_all(endpoint, "mailhookd is stopping");
+	else if (endpoint->leaving)
+		mse_replay_end_all(endpoint,
+				   "the endpoint is no longer configured");
+	for (replay = endpoint->replays; replay != NULL; replay = next) {
+		next = replay->next;
+		replay->running = true;
+		run(replay, now, &at);
+		replay->running = false;
+		free_if_done(replay);
+	}
+	return at;
+}
+
+/* The event is done with, in one way or the other. */
+static void leave(struct mse_replay *replay, struct mse_item *item)
+{
+	struct mse_lane *lane = item->lane;
+
+	if (item->lane_next != NULL)
+		mse_lanes_wait(&replay->lanes, lane, 0);
+	forget_item(replay, item);
+}
+
+static void still_dead(struct mse_item *item, int status_before)
+{
+	struct mse_job *job = mse_job_new(item->endpoint, NULL, NULL,
+					  mse_job_nothing);
+	struct mse_ledger_row row;
+
+	mse_parked_row(item, MSE_ROW_DEAD, &row);
+	row.record = NULL;
+	if (job == NULL || mse_job_add_row(job, MSE_OP_UPDATE, &row) < 0) {
+		mse_job_free(job);
+		return;
+	}
+	mse_endpoint_redied(item->endpoint, status_before, item->last_status);
+	mse_job_submit(job);
+}
+
+static void on_refused(struct mse_replay *replay, struct mse_item *item,
+		       const struct mse_answer *answer, bool probe,
+		       int64_t now)
+{
+	struct mse_endpoint *endpoint = replay->endpoint;
+	const struct mse_conf_endpoint *conf = endpoint->conf;
+	struct mse_lane *lane = item->lane;
+	bool counts = !replay->breaker.open;
+	int status_before = item->last_status;
+	int64_t delay;
+
+	if (mse_breaker_failure(&replay->breaker, probe, now,
+				conf->retry_first_ms, conf->retry_max_ms,
+				mse_deliver_random(endpoint->deliver)))
+		replay->opened_at_ms = now;
+	if (!counts) {
+		/* Others first, at the next probe. */
+		mse_lanes_wait(&replay->lanes, lane, now);
+		return;
+	}
+	item->last_status = answer->outcome == MSE_OUTCOME_ANSWERED ?
+		answer->status : 0;
+	snprintf(item->last_error, sizeof(item->last_error), "%s",
+		 answer->text);
+	mse_item_keep_answer(item, answer->body, answer->body_len);
+	item->tries.attempts++;
+	/* A lane's head is nobody's here: it says that the event before was
+	   refused to the end. */
+	if (!replay->dead && !lane->head.gap &&
+	    item->tries.attempts < ATTEMPTS) {
+		delay = mse_backoff_ms(conf->retry_first_ms,
+				       conf->retry_max_ms < RETRY_MAX_MS ?
+				       conf->retry_max_ms : RETRY_MAX_MS,
+				       item->tries.attempts,
+				       mse_deliver_random(endpoint->deliver));
+		mse_lanes_wait(&replay->lanes, lane, now + delay);
+		return;
+	}
+	if (replay->dead)
+		still_dead(item, status_before);
+	lane->head.gap = true;
+	tell_failed(replay, item);
+	leave(replay, item);
+}
+
+static void on_judged(struct mse_replay *replay, struct mse_item *item,
+		      const struct mse_answer *answer, bool probe,
+		      int64_t now)
+{
+	int64_t hold_ms;
+
+	switch (mse_answer_judge(answer, &hold_ms)) {
+	case MSE_VERDICT_SUCCESS:
+		replay->answered++;
+		(void)mse_breaker_success(&replay->breaker);
+		item->lane->head.gap = false;
+		leave(replay, item);
+		break;
+	case MSE_VERDICT_RETRY:
+		on_refused(replay, item, answer, probe, now);
+		break;
+	case MSE_VERDICT_HOLD:
+		if (now + hold_ms > replay->hold_until_ms)
+			replay->hold_until_ms = now + hold_ms;
+		mse_lanes_wait(&replay->lanes, item->lane, now);
+		break;
+	case MSE_VERDICT_DISABLE:
+		mse_lanes_wait(&replay->lanes, item->lane, now);
+		end(replay, "the endpoint answered 410 Gone");
+		break;
+	case MSE_VERDICT_NOTHING:
+		mse_lanes_wait(&replay->lanes, item->lane, now);
+		break;
+	}
+}
+
+void mse_replay_answer(struct mse_item *item, const struct mse_answer *answer)
+{
+	int64_t now = mse_deliver_mono(item->endpoint->deliver);
+	struct mse_replay *replay = item->replay;
+	bool probe = item->flight.probe, success;
+	int64_t hold_ms;
+
+	success = mse_answer_judge(answer, &hold_ms) == MSE_VERDICT_SUCCESS;
+	mse_attempt_log(item, answer, success, !replay->dead ?
+				 "replay" : success ? "dead letter answered" :
+				 "stays a dead letter");
+	/* Also of a replay that ended meanwhile: it was answered. */
+	if (replay->dead && success)
+		mse_replay_answered(item);
+	item->flight.probe = false;
+	item->state = MSE_ITEM_WAITING;
+	mse_sending_free(&item->flight.sending);
+	item->lane->busy--;
+	replay->in_flight--;
+	if (replay->endpoint != NULL) {
+		on_judged(replay, item, answer, probe, now);
+		return;
+	}
+	forget_item(replay, item);
+	free_if_done(replay);
+}
+
+/* What the cursor has passed is delivered or has a row; what is behind it is
+   on its way. */
+static int find_span(struct mse_replay *replay,
+		     const struct mse_position *start)
+{
+	struct mse_journal *journal = replay->endpoint->deliver->parts.journal;
+	struct mse_journal_reader *last;
+	uint64_t behind, rest;
+
+	replay->end = replay->endpoint->cursor.position;
+	replay->reader = mse_journal_reader_new(journal, start);
+	last = mse_journal_reader_new(journal, &replay->end);
+	if (replay->reader == NULL || last == NULL) {
+		mse_journal_reader_free(&last);
+		return -1;
+	}
+	behind = mse_journal_reader_behind(replay->reader);
+	rest = mse_journal_reader_behind(last);
+	replay->total_octets = behind > rest ? behind - rest : 0;
+	mse_journal_reader_free(&last);
+	replay->read_all = is_at_end(replay, start);
+	return 0;
+}
+
+static bool is_crowded(const struct mse_endpoint *endpoint)
+{
+	const struct mse_replay *replay;
+	unsigned int count = 0;
+
+	for (replay = endpoint->replays; replay != NULL;
+	     replay = replay->next)
+		count++;
+	return count >= REPLAYS_MAX;
+}
+
+int mse_deliver_replay(struct mse_deliver *deliver,
+		       struct mse_replay_options *options,
+		       struct mse_replay **replay_r,
+		       struct mse_error *error_r)
+{
+	struct mse_endpoint *endpoint =
+		mse_deliver_find(deliver, options->endpoint, error_r);
+	struct mse_replay *replay;
+
+	if (endpoint == NULL)
+		return -1;
+	if (deliver->stopping)
+		return mse_error_set(error_r, "mailhookd is stopping");
+	if (is_crowded(endpoint))
+		return mse_error_set(error_r, "endpoint %s is sent %d replays "
+				     "already: wait for one to end or end one",
+				     endpoint->name, REPLAYS_MAX);
+	replay = calloc(1, sizeof(*replay));
+	if (replay == NULL)
+		return mse_error_set(error_r, "out of memory");
+	replay->endpoint = endpoint;
+	replay->dead = options->dead;
+	replay->dry_run = options->dry_run;
+	if (!replay->dead && find_span(replay, &options->start) < 0) {
+		mse_journal_reader_free(&replay->reader);
+		free(replay);
+		return mse_error_set(error_r, "out of memory");
+	}
+	replay->pick = options->pick;
+	memset(&options->pick, 0, sizeof(options->pick));
+	replay->failed_one = options->failed;
+	replay->context = options->context;
+	replay->held = replay_r != NULL;
+	replay->next = endpoint->replays;
+	endpoint->replays = replay;
+	deliver->again = true;
+	if (replay_r != NULL)
+		*replay_r = replay;
+	return 0;
+}
+
+void mse_deliver_replay_progress(const struct mse_replay *replay,
+				 struct mse_replay_progress *progress_r)
+{
+	const char *waiting = NULL;
+	int64_t until;
+
+	memset(progress_r, 0, sizeof(*progress_r));
+	if (replay->endpoint != NULL)
+		waiting = held_up(replay, mse_deliver_mono(
+			replay->endpoint->deliver), &until);
+	progress_r->read_octets = replay->read_octets;
+	progress_r->total_octets = replay->total_octets;
+	progress_r->found = replay->found;
+	progress_r->answered = replay->answered;
+	progress_r->failed = replay->failed;
+	progress_r->in_flight = replay->in_flight;
+	progress_r->waiting = waiting != NULL ? waiting : "";
+	if (!replay->dead)
+		progress_r->resume_ms = replay->endpoint != NULL ?
+			resume_ms(replay) : replay->resume_ms;
+	progress_r->ended = replay->endpoint == NULL;
+	progress_r->problem = replay->problem != NULL ? replay->problem : "";
+}
