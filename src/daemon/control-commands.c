@@ -111,6 +111,23 @@ static void mse_control_reload(struct mse_control_client *client)
 	client->daemon->reload_due = true;
 }
 
+/* One event; or dead letters that something is said of; or all of an endpoint
+   that is no longer configured. */
+static void mse_control_drop(struct mse_control_client *client,
+			     const struct mse_control_request *request)
+{
+	struct mse_error error;
+
+	if (request->id != NULL)
+		mse_control_done(client, mse_deliver_drop(
+			client->daemon->deliver, request->endpoint,
+			request->id, &error), &error);
+	else if (mse_control_picks(request))
+		mse_control_drop_dead(client, request);
+	else
+		mse_control_drop_endpoint(client, request->endpoint);
+}
+
 /* Commands that need an endpoint. False: it is none of them. */
 static bool mse_control_endpoint_command(struct mse_control_client *client,
 				const struct mse_control_request *request)
@@ -126,14 +143,12 @@ static bool mse_control_endpoint_command(struct mse_control_client *client,
 		 strcmp(command, "resume") == 0)
 		mse_control_done(client, mse_deliver_pause(deliver, endpoint,
 			*command == 'p', &error), &error);
-	else if (strcmp(command, "drop") == 0 && request->id == NULL)
-		mse_control_drop_endpoint(client, endpoint);
 	else if (strcmp(command, "drop") == 0)
-		mse_control_done(client, mse_deliver_drop(deliver, endpoint,
-			request->id, &error), &error);
-	else if (strcmp(command, "retry") == 0 && request->id != NULL)
-		mse_control_done(client, mse_deliver_retry(deliver, endpoint,
-			request->id, &error), &error);
+		mse_control_drop(client, request);
+	else if (strcmp(command, "retry") == 0)
+		mse_control_replay_start(client, request, true);
+	else if (strcmp(command, "replay") == 0)
+		mse_control_replay_start(client, request, false);
 	else
 		return false;
 	return true;
@@ -151,9 +166,11 @@ static void mse_control_execute(struct mse_control_client *client,
 	else if (strcmp(command, "tail") == 0)
 		mse_control_tail_start(client, request);
 	else if (strcmp(command, "dead") == 0)
-		mse_control_rows(client, request->endpoint, MSE_ROW_DEAD);
+		mse_control_rows(client, request, MSE_ROW_DEAD);
 	else if (strcmp(command, "queue") == 0)
-		mse_control_rows(client, request->endpoint, MSE_ROW_PARKED);
+		mse_control_rows(client, request, MSE_ROW_PARKED);
+	else if (strcmp(command, "show") == 0 && request->id != NULL)
+		mse_control_show_start(client, request);
 	else if (request->endpoint == NULL ||
 		 !mse_control_endpoint_command(client, request))
 		mse_control_reply_error(client, "this daemon knows no such "

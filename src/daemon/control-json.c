@@ -16,7 +16,7 @@
 
 #include "base/utf8.h"
 
-static int mse_control_member(struct json_object *object, const char *name,
+static int mse_control_string(struct json_object *object, const char *name,
 			      char **value_r, struct mse_error *error_r)
 {
 	struct json_object *value;
@@ -30,6 +30,90 @@ static int mse_control_member(struct json_object *object, const char *name,
 		mse_error_set(error_r, "there is no memory");
 }
 
+static int mse_control_number(struct json_object *object, const char *name,
+			      int64_t *value_r, struct mse_error *error_r)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(object, name, &value) || value == NULL)
+		return 0;
+	if (!json_object_is_type(value, json_type_int))
+		return mse_error_set(error_r, "\"%s\" must be a whole number",
+				     name);
+	*value_r = json_object_get_int64(value);
+	return 0;
+}
+
+static int mse_control_bool(struct json_object *object, const char *name,
+			    bool *value_r, struct mse_error *error_r)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(object, name, &value) || value == NULL)
+		return 0;
+	if (!json_object_is_type(value, json_type_boolean))
+		return mse_error_set(error_r, "\"%s\" must be true or false",
+				     name);
+	*value_r = json_object_get_boolean(value);
+	return 0;
+}
+
+static int mse_control_members(struct json_object *object,
+			       struct mse_control_request *request,
+			       struct mse_error *error_r)
+{
+	const struct {
+		const char *name;
+		char **value;
+	} strings[] = {
+		{ "command", &request->command },
+		{ "endpoint", &request->endpoint },
+		{ "id", &request->id },
+		{ "type", &request->type },
+		{ "user", &request->user },
+		{ "mailbox", &request->mailbox }
+	};
+	const struct {
+		const char *name;
+		int64_t *value;
+	} numbers[] = {
+		{ "since_ms", &request->since_ms },
+		{ "until_ms", &request->until_ms },
+		{ "uidvalidity", &request->uidvalidity },
+		{ "uidnext", &request->uidnext },
+		{ "modseq", &request->modseq }
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+		if (mse_control_string(object, strings[i].name,
+				       strings[i].value, error_r) < 0)
+			return -1;
+	}
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (mse_control_number(object, numbers[i].name,
+				       numbers[i].value, error_r) < 0)
+			return -1;
+	}
+	if (mse_control_bool(object, "all", &request->all, error_r) < 0 ||
+	    mse_control_bool(object, "dry_run", &request->dry_run, error_r) < 0)
+		return -1;
+	return request->command != NULL ? 0 :
+		mse_error_set(error_r, "\"command\" is missing");
+}
+
+/* Nothing but white space behind the object. */
+static bool mse_control_ends(const char *line, size_t len,
+			     struct json_tokener *tokener)
+{
+	size_t i = json_tokener_get_parse_end(tokener);
+
+	while (i < len && (line[i] == ' ' || line[i] == '\t' ||
+			   line[i] == '\r'))
+		i++;
+	return i >= len;
+}
+
 int mse_control_request_parse(const char *line, size_t len,
 			      struct mse_control_request *request_r,
 			      struct mse_error *error_r)
@@ -39,22 +123,18 @@ int mse_control_request_parse(const char *line, size_t len,
 	int ret = -1;
 
 	memset(request_r, 0, sizeof(*request_r));
+	request_r->since_ms = INT64_MIN;
+	request_r->until_ms = INT64_MAX;
+	request_r->uidvalidity = request_r->uidnext = request_r->modseq = -1;
 	if (tokener != NULL)
 		object = json_tokener_parse_ex(tokener, line, (int)len);
 	if (!json_object_is_type(object, json_type_object))
 		mse_error_set(error_r, "a request is one JSON object a line");
-	else if (mse_control_member(object, "command", &request_r->command,
-				    error_r) == 0 &&
-		 mse_control_member(object, "endpoint", &request_r->endpoint,
-				    error_r) == 0 &&
-		 mse_control_member(object, "id", &request_r->id,
-				    error_r) == 0 &&
-		 mse_control_member(object, "type", &request_r->type,
-				    error_r) == 0 &&
-		 mse_control_member(object, "user", &request_r->user,
-				    error_r) == 0)
-		ret = request_r->command != NULL ? 0 :
-			mse_error_set(error_r, "\"command\" is missing");
+	else if (!mse_control_ends(line, len, tokener))
+		mse_error_set(error_r, "a request is one JSON object a line, "
+			      "and something stands behind this one");
+	else
+		ret = mse_control_members(object, request_r, error_r);
 	json_object_put(object);
 	if (tokener != NULL)
 		json_tokener_free(tokener);
@@ -70,7 +150,15 @@ void mse_control_request_clear(struct mse_control_request *request)
 	free(request->id);
 	free(request->type);
 	free(request->user);
+	free(request->mailbox);
 	memset(request, 0, sizeof(*request));
+}
+
+bool mse_control_picks(const struct mse_control_request *request)
+{
+	return request->all || request->id != NULL || request->type != NULL ||
+		request->user != NULL || request->since_ms != INT64_MIN ||
+		request->until_ms != INT64_MAX;
 }
 
 static void mse_json_escape(struct mse_buf *buf, const char *data, size_t len)

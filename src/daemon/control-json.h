@@ -8,14 +8,19 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-/* A request's members; NULL where absent. Owned. */
+/* A request's members; NULL, false or as said where absent. Owned. */
 struct mse_control_request {
-	char *command, *endpoint, *id, *type, *user;
+	char *command, *endpoint, *id, *type, *user, *mailbox;
+	int64_t since_ms, until_ms; /* wall; else INT64_MIN, INT64_MAX */
+	int64_t uidvalidity, uidnext, modseq; /* else -1 */
+	bool all, dry_run;
 };
 int mse_control_request_parse(const char *line, size_t len,
 			      struct mse_control_request *request_r,
 			      struct mse_error *error_r);
 void mse_control_request_clear(struct mse_control_request *request);
+/* Whether it says which events, be it all. */
+bool mse_control_picks(const struct mse_control_request *request);
 
 /* Writes JSON straight into a buffer. key NULL: an array's element. */
 struct mse_json {

@@ -43,7 +43,7 @@ static bool mse_control_is_secret(const char *header)
 	return true;
 }
 
-static void mse_control_test_header(struct mse_json *json, const char *header)
+void mse_control_header(struct mse_json *json, const char *header)
 {
 	struct mse_buf hidden;
 
@@ -67,7 +67,7 @@ static void mse_control_test_request(struct mse_json *json,
 	mse_json_open(json, "headers", '[');
 	for (header = request->headers; header != NULL && *header != NULL;
 	     header++)
-		mse_control_test_header(json, *header);
+		mse_control_header(json, *header);
 	mse_json_close(json, ']');
 	mse_json_bytes(json, "body", request->body, request->body_len);
 }

@@ -76,6 +76,13 @@ void mse_control_reply_error(struct mse_control_client *client,
 	mse_buf_clear(&buf);
 }
 
+static bool mse_control_is_busy(const struct mse_control_client *client)
+{
+	return client->reloading || client->list != NULL ||
+		client->replay != NULL || client->show != NULL ||
+		client->sweep != NULL;
+}
+
 static void mse_control_readable(struct bufferevent *bev, void *context)
 {
 	struct mse_control_client *client = context;
@@ -83,7 +90,7 @@ static void mse_control_readable(struct bufferevent *bev, void *context)
 	size_t len;
 	char *line;
 
-	while (!client->gone && !client->reloading &&
+	while (!client->gone && !mse_control_is_busy(client) &&
 	       (line = evbuffer_readln(input, &len, EVBUFFER_EOL_LF)) != NULL) {
 		mse_control_command(client, line, len);
 		free(line);
@@ -117,7 +124,11 @@ void mse_control_watch_output(struct mse_control_client *client)
 static void mse_control_client_free(struct mse_control_client *client)
 {
 	mse_control_test_forget(client);
+	mse_control_sweep_forget(client);
 	mse_control_tail_free(&client->tail);
+	mse_control_list_free(&client->list);
+	mse_control_replay_free(&client->replay);
+	mse_control_show_free(&client->show);
 	bufferevent_free(client->bev);
 	client->control->client_count--;
 	free(client);
@@ -216,8 +227,21 @@ void mse_control_reloaded(struct mse_control *control, const char *error)
 			mse_control_reply_error(client, error);
 		else
 			mse_control_reply_ok(client);
-		mse_control_readable(client->bev, client);
 	}
+}
+
+/* Then what it said meanwhile. */
+static void mse_control_client_pass(struct mse_control_client *client)
+{
+	if (client->tail != NULL)
+		mse_control_tail_pass(client);
+	if (client->list != NULL)
+		mse_control_list_pass(client);
+	if (client->replay != NULL)
+		mse_control_replay_pass(client);
+	if (client->show != NULL)
+		mse_control_show_pass(client);
+	mse_control_readable(client->bev, client);
 }
 
 void mse_control_pass(struct mse_control *control)
@@ -225,8 +249,8 @@ void mse_control_pass(struct mse_control *control)
 	struct mse_control_client **client_p = &control->clients, *client;
 
 	while ((client = *client_p) != NULL) {
-		if (client->tail != NULL && !client->gone)
-			mse_control_tail_pass(client);
+		if (!client->gone)
+			mse_control_client_pass(client);
 		if (!client->gone) {
 			client_p = &client->next;
 			continue;

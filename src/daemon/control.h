@@ -15,8 +15,13 @@
  *   < {"ok":false,"error":"there is no endpoint \"portal\""}
  *
  * Commands: status, reload, tail [type] [user] (then records, one a line),
- * test endpoint, pause endpoint, resume endpoint, dead [endpoint],
- * queue [endpoint], retry endpoint id, drop endpoint [id].
+ * test endpoint, pause endpoint, resume endpoint, show id [endpoint],
+ * dead [endpoint], queue [endpoint] (pages of rows, one a line, the last with
+ * "more":false), drop endpoint [id], resync user [mailbox].
+ * retry endpoint, replay endpoint: lines of progress, the last with
+ * "ended":true; it ends with the connection. Which events: id, type, user (a
+ * pattern), since_ms, until_ms; retry and drop of dead letters without any of
+ * them want "all":true. "dry_run":true counts.
  */
 #define MSE_CONTROL_CLIENTS_MAX 16
 #define MSE_CONTROL_LINE_MAX 4096
@@ -24,6 +29,8 @@
 #define MSE_CONTROL_ROWS_MAX 1000
 
 struct mse_daemon;
+struct mse_json;
+struct mse_position;
 struct mse_control;
 struct mse_control_client;
 struct mse_control_request;
@@ -38,6 +45,10 @@ void mse_control_pass(struct mse_control *control);
 void mse_control_reloaded(struct mse_control *control, const char *error);
 
 /* Between the files of control. */
+struct mse_control_list;
+struct mse_control_replay;
+struct mse_control_show;
+struct mse_control_sweep;
 struct mse_control_tail;
 struct mse_control_test;
 struct bufferevent;
@@ -49,7 +60,13 @@ struct mse_control_client {
 	struct bufferevent *bev;
 	struct mse_control_tail *tail;
 	struct mse_control_test *test;
-	bool reloading; /* what it says next waits until that is answered */
+	/* What takes longer than a pass; what the client says next waits until
+	   that is answered. */
+	struct mse_control_list *list;
+	struct mse_control_replay *replay;
+	struct mse_control_show *show;
+	struct mse_control_sweep *sweep;
+	bool reloading;
 	bool gone;
 };
 
@@ -74,14 +91,38 @@ void mse_control_tail_start(struct mse_control_client *client,
 			    const struct mse_control_request *request);
 void mse_control_tail_pass(struct mse_control_client *client);
 void mse_control_tail_free(struct mse_control_tail **tail);
+/* control-replay.c: replay; retry; drop of many. */
+void mse_control_replay_start(struct mse_control_client *client,
+			      const struct mse_control_request *request,
+			      bool dead);
+void mse_control_replay_pass(struct mse_control_client *client);
+void mse_control_replay_free(struct mse_control_replay **replay);
+/* It goes on without its client. */
+void mse_control_sweep_forget(struct mse_control_client *client);
+void mse_control_drop_dead(struct mse_control_client *client,
+			   const struct mse_control_request *request);
+/* control-show.c */
+void mse_control_show_start(struct mse_control_client *client,
+			    const struct mse_control_request *request);
+void mse_control_show_pass(struct mse_control_client *client);
+void mse_control_show_free(struct mse_control_show **show);
+/* control-find.c: where in the journal to look for what happened since then.
+   Waits for the ledger's thread. */
+int mse_control_find_since(struct mse_daemon *daemon, int64_t since_ms,
+			   struct mse_position *position_r,
+			   struct mse_error *error_r);
+/* A header as it may be shown. */
+void mse_control_header(struct mse_json *json, const char *header);
 /* control-test.c */
 void mse_control_test_start(struct mse_control_client *client,
 			    const char *endpoint);
 /* The answer, if still awaited, then goes nowhere. */
 void mse_control_test_forget(struct mse_control_client *client);
 /* control-rows.c: state is an enum mse_row_state. */
-void mse_control_rows(struct mse_control_client *client, const char *endpoint,
-		      int state);
+void mse_control_rows(struct mse_control_client *client,
+		      const struct mse_control_request *request, int state);
+void mse_control_list_pass(struct mse_control_client *client);
+void mse_control_list_free(struct mse_control_list **list);
 /* Everything of an endpoint that is no longer configured. */
 void mse_control_drop_endpoint(struct mse_control_client *client,
 			       const char *endpoint);
