@@ -337,6 +337,19 @@ static void mailhook_attributes_look(struct mailhook_attributes *attributes,
 	attributes->now = mailhook_now();
 }
 
+void mailhook_attributes_intend(const struct mailhook_attributes *attributes,
+				struct mailbox *box,
+				struct mailhook_intent *intent)
+{
+	struct mailhook_place place;
+
+	i_zero(intent);
+	if (attributes == NULL)
+		return;
+	mailhook_place_init(&place, box);
+	mailhook_intent_begin(intent, &place, box, NULL);
+}
+
 void mailhook_attributes_report(struct mailhook_attributes *attributes,
 				struct mailbox *box)
 {

@@ -28,6 +28,24 @@ static struct module mailhook_last_module = {
 	.path = "lib99z_mailhook_plugin.so"
 };
 
+/* Emptying a mailbox is reported when its deletion has ended: until then it is
+   under way. */
+static void mailhook_commit_begins(const struct mailhook_transaction *mt,
+				   struct mailbox *box,
+				   struct mailhook_intent *intent)
+{
+	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_place place;
+
+	i_zero(intent);
+	if (mt == NULL || !mailhook_report_is_due(mt) ||
+	    (box->deleting && mbox->deleting.appender != NULL))
+		return;
+	mailhook_place_init(&place, box);
+	mailhook_intent_begin(box->deleting ? &mbox->deleting : intent, &place,
+			      box, NULL);
+}
+
 static void
 mailhook_committed(struct mailhook_transaction *mt, struct mailbox *box,
 		   const struct mail_transaction_commit_changes *changes,
@@ -61,8 +79,10 @@ mailhook_commit(struct mailbox_transaction_context *t,
 	struct mailbox *box = t->box;
 	union mailbox_module_context *mbox = MAILHOOK_COMMIT_CONTEXT(box);
 	const ARRAY_TYPE(seq_range) *conflicts;
+	struct mailhook_intent intent;
 	int ret;
 
+	mailhook_commit_begins(mt, box, &intent);
 	/* The caller's own array, filled by the commit. */
 	conflicts = t->itrans != NULL ? t->itrans->conflict_seqs : NULL;
 	/* t is freed in here. */
@@ -70,6 +90,7 @@ mailhook_commit(struct mailbox_transaction_context *t,
 	if (ret == 0 && mt != NULL) T_BEGIN {
 		mailhook_committed(mt, box, changes_r, conflicts);
 	} T_END;
+	mailhook_intent_end(&intent);
 	return ret;
 }
 

@@ -118,17 +118,35 @@ static void mailhook_box_emit(enum mse_event_type type,
 	mailhook_batch_send(&batch);
 }
 
-static void mailhook_box_changed(struct mailbox *box, enum mse_event_type type)
-{
+/* A change of the mailbox itself that someone wants to know of. */
+struct mailhook_box_change {
+	enum mse_event_type type;
+	bool wanted;
 	struct mailhook_place place;
+	struct mailhook_intent intent;
+};
 
-	if (!mailhook_box_wants(box, type, NULL))
+static void mailhook_box_change_begin(struct mailhook_box_change *change,
+				      struct mailbox *box,
+				      enum mse_event_type type)
+{
+	i_zero(change);
+	change->type = type;
+	change->wanted = mailhook_box_wants(box, type, NULL);
+	if (!change->wanted)
 		return;
-	T_BEGIN {
-		mailhook_place_init(&place, box);
-		mailhook_box_identify(box, &place);
-		mailhook_box_emit(type, &place, NULL);
+	mailhook_place_init(&change->place, box);
+	mailhook_intent_begin(&change->intent, &change->place, box, NULL);
+}
+
+static void mailhook_box_change_end(struct mailhook_box_change *change,
+				    struct mailbox *box, bool success)
+{
+	if (change->wanted && success) T_BEGIN {
+		mailhook_box_identify(box, &change->place);
+		mailhook_box_emit(change->type, &change->place, NULL);
 	} T_END;
+	mailhook_intent_end(&change->intent);
 }
 
 static int mailhook_create_box(struct mailbox *box,
@@ -136,16 +154,20 @@ static int mailhook_create_box(struct mailbox *box,
 			       bool directory)
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+	struct mailhook_box_change change;
+	int ret;
 
-	if (mbox->module_ctx.super.create_box(box, update, directory) < 0) {
-		mailhook_quota_create_failed(box);
-		return -1;
-	}
+	i_zero(&change);
 	/* An INBOX comes by itself, with the user or after a rename: implied
 	   (RFC 5423 section 4.4). */
 	if (!box->inbox_user && !box->inbox_any)
-		mailhook_box_changed(box, MSE_EVENT_MAILBOX_CREATE);
-	return 0;
+		mailhook_box_change_begin(&change, box,
+					  MSE_EVENT_MAILBOX_CREATE);
+	ret = mbox->module_ctx.super.create_box(box, update, directory);
+	if (ret < 0)
+		mailhook_quota_create_failed(box);
+	mailhook_box_change_end(&change, box, ret == 0);
+	return ret < 0 ? -1 : 0;
 }
 
 /* DELETE of an auto=create mailbox that was never created succeeds, again
@@ -176,6 +198,9 @@ static int mailhook_delete_box(struct mailbox *box)
 		mailhook_place_init(&place, box);
 		if (wanted && box->opened)
 			mailhook_box_identify(box, &place);
+		if (wanted)
+			mailhook_intent_begin(&mbox->deleting, &place, box,
+					      NULL);
 		ret = mbox->module_ctx.super.delete_box(box);
 		if (ret == 0 && wanted)
 			mailhook_box_emit(MSE_EVENT_MAILBOX_DELETE, &place,
@@ -187,45 +212,59 @@ static int mailhook_delete_box(struct mailbox *box)
 			/* Its mails are gone all the same. */
 			mailhook_batch_send(&mbox->emptied);
 		}
+		mailhook_intent_end(&mbox->deleting);
 	} T_END;
 	return ret;
 }
 
-static void mailhook_box_renamed(struct mailbox *src, struct mailbox *dest)
+static void mailhook_box_renamed(struct mailhook_place *old,
+				 struct mailbox *dest)
 {
-	struct mailhook_place old, place;
+	struct mailhook_place place;
 
-	mailhook_place_init(&old, src);
-	if (!mailhook_box_wants(dest, MSE_EVENT_MAILBOX_RENAME, old.mailbox))
-		return;
 	mailhook_place_init(&place, dest);
 	/* Both survive a rename; the old name can no longer be asked. */
 	mailhook_box_identify(dest, &place);
-	old.uidvalidity = place.uidvalidity;
-	mailhook_box_emit(MSE_EVENT_MAILBOX_RENAME, &place, &old);
+	old->uidvalidity = place.uidvalidity;
+	mailhook_box_emit(MSE_EVENT_MAILBOX_RENAME, &place, old);
 }
 
 static int mailhook_rename_box(struct mailbox *src, struct mailbox *dest)
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(src);
+	struct mailhook_place old, place;
+	struct mailhook_intent intent;
+	bool wanted;
+	int ret;
 
-	if (mbox->module_ctx.super.rename_box(src, dest) < 0)
-		return -1;
-	T_BEGIN {
-		mailhook_box_renamed(src, dest);
+	i_zero(&intent);
+	mailhook_place_init(&old, src);
+	wanted = mailhook_box_wants(dest, MSE_EVENT_MAILBOX_RENAME,
+				    old.mailbox);
+	if (wanted) {
+		mailhook_place_init(&place, dest);
+		mailhook_intent_begin(&intent, &place, src, old.mailbox);
+	}
+	ret = mbox->module_ctx.super.rename_box(src, dest);
+	if (ret == 0 && wanted) T_BEGIN {
+		mailhook_box_renamed(&old, dest);
 	} T_END;
-	return 0;
+	mailhook_intent_end(&intent);
+	return ret < 0 ? -1 : 0;
 }
 
 static int mailhook_set_subscribed(struct mailbox *box, bool set)
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+	struct mailhook_box_change change;
+	int ret;
 
-	if (mbox->module_ctx.super.set_subscribed(box, set) < 0)
-		return -1;
-	mailhook_box_changed(box, set ? MSE_EVENT_MAILBOX_SUBSCRIBE :
-			     MSE_EVENT_MAILBOX_UNSUBSCRIBE);
-	return 0;
+	mailhook_box_change_begin(&change, box,
+				  set ? MSE_EVENT_MAILBOX_SUBSCRIBE :
+				  MSE_EVENT_MAILBOX_UNSUBSCRIBE);
+	ret = mbox->module_ctx.super.set_subscribed(box, set);
+	mailhook_box_change_end(&change, box, ret == 0);
+	return ret < 0 ? -1 : 0;
 }
 
 void mailhook_mailbox_allocated(struct mailbox *box)

@@ -142,6 +142,22 @@ void mailhook_batch_drop(struct mailhook_batch *batch);
 int64_t mailhook_now(void);
 bool mailhook_name_listed(char *const *names, const char *name);
 
+/* mailhook-intent.c: should the process die before its events are appended,
+   the daemon tells what it was changing. */
+
+struct mailhook_intent {
+	struct mse_appender *appender; /* NULL: nothing is under way */
+	uint32_t id;
+};
+
+/* Before a change in box, known as place, that will be reported. old_mailbox:
+   of a rename, else NULL. Copies all it needs. */
+void mailhook_intent_begin(struct mailhook_intent *intent,
+			   const struct mailhook_place *place,
+			   struct mailbox *box, const char *old_mailbox);
+/* It is reported, or did not happen. May be called on zeros and again. */
+void mailhook_intent_end(struct mailhook_intent *intent);
+
 /* mailhook-mailbox.c */
 
 struct mailhook_mailbox {
@@ -151,6 +167,7 @@ struct mailhook_mailbox {
 	/* While the mailbox is being deleted: that its mails were expunged,
 	   which is told only if the mailbox stays. */
 	struct mailhook_batch emptied;
+	struct mailhook_intent deleting; /* from then on, or from before */
 };
 
 struct mailhook_mailbox *mailhook_mailbox_get(struct mailbox *box);
@@ -237,6 +254,9 @@ mailhook_transaction_begin(struct mailbox *box,
 /* Before the commit: what it changes, NULL if nothing that anyone wants. */
 struct mailhook_attributes *
 mailhook_attributes_take(struct mailbox_transaction_context *t);
+void mailhook_attributes_intend(const struct mailhook_attributes *attributes,
+				struct mailbox *box,
+				struct mailhook_intent *intent);
 /* After it. */
 void mailhook_attributes_report(struct mailhook_attributes *attributes,
 				struct mailbox *box);
@@ -317,6 +337,8 @@ struct mailhook_transaction {
 	struct mse_buf texts, content;
 };
 
+/* Whether there is anything to report, should it be committed. */
+bool mailhook_report_is_due(const struct mailhook_transaction *mt);
 /* conflicts: the sequences whose flag changes the commit refused (STORE
    UNCHANGEDSINCE); NULL if it was not asked to. */
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,

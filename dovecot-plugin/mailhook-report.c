@@ -371,6 +371,12 @@ mailhook_report_look(struct mailhook_report_context *ctx,
 	ctx->place.guid = mailhook_mailbox_guid(ctx->box);
 }
 
+bool mailhook_report_is_due(const struct mailhook_transaction *mt)
+{
+	return array_count(&mt->saves) > 0 || array_count(&mt->changes) > 0 ||
+		array_count(&mt->expunged) > 0 || array_count(&mt->expired) > 0;
+}
+
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 		     const struct mail_transaction_commit_changes *changes,
 		     const ARRAY_TYPE(seq_range) *conflicts,
@@ -378,8 +384,7 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 {
 	struct mailhook_report_context ctx;
 
-	if (array_count(&mt->saves) == 0 && array_count(&mt->changes) == 0 &&
-	    array_count(&mt->expunged) == 0 && array_count(&mt->expired) == 0)
+	if (!mailhook_report_is_due(mt))
 		return;
 	i_zero(&ctx);
 	ctx.mt = mt;

@@ -556,8 +556,10 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 	struct mailhook_attributes *attributes = mailhook_attributes_take(t);
 	struct mailbox *box = t->box;
 	struct mailhook_mailbox *mbox = mailhook_mailbox_get(box);
+	struct mailhook_intent intent;
 	int ret;
 
+	mailhook_attributes_intend(attributes, box, &intent);
 	/* t is freed in here, and mailhook-commit.c has its turn. */
 	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
 	if (ret < 0 && mt != NULL)
@@ -567,6 +569,7 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 	if (ret == 0 && attributes != NULL) T_BEGIN {
 		mailhook_attributes_report(attributes, box);
 	} T_END;
+	mailhook_intent_end(&intent);
 	mailhook_attributes_free(&attributes);
 	return ret;
 }

@@ -138,6 +138,7 @@ struct mse_derive {
 	uint64_t announced[MSE_PRESENCE_SLOTS];
 	int64_t announced_until[MSE_PRESENCE_SLOTS];
 	int64_t presence_at;            /* mono: next look */
+	bool look_again;                /* records came since the last one */
 	int64_t append_at;              /* mono: not before */
 	int64_t append_wait_ms;
 	int64_t commit_at;              /* mono: not before */

@@ -170,6 +170,7 @@ static int take_record(struct mse_derive *derive,
 		return out_of_memory(error_r);
 	derive->last_record_ms = result->record.time_ms;
 	derive->position = *position;
+	derive->look_again = true;
 	if (strcmp(derive->checkpoint_file, position->file) != 0) {
 		memcpy(derive->checkpoint_file, position->file,
 		       sizeof(derive->checkpoint_file));
@@ -337,6 +338,7 @@ static int look_around(struct mse_derive *derive, int64_t mono_ms,
 	if (mono_ms < derive->presence_at || derive->append_at > mono_ms)
 		return 0;
 	derive->presence_at = mono_ms + LOOK_EVERY_MS;
+	derive->look_again = false;
 	if (mse_derive_look_at_presence(derive, error_r) < 0 ||
 	    mse_derive_look_at_intents(derive, error_r) < 0)
 		return -1;
@@ -507,6 +509,10 @@ static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 			mono_ms;
 	else if (!mse_derive_is_idle(derive))
 		next = derive->commit_at;
+	/* Who wrote this may have died over the next. */
+	if (derive->look_again && derive->caught_up &&
+	    derive->append_at <= mono_ms && derive->presence_at < next)
+		next = derive->presence_at;
 	/* A rotated file that waits for its seal. */
 	if (derive->settle_at > mono_ms && derive->settle_at < next)
 		next = derive->settle_at;
