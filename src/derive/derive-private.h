@@ -138,7 +138,8 @@ struct mse_derive {
 	uint64_t announced[MSE_PRESENCE_SLOTS];
 	int64_t announced_until[MSE_PRESENCE_SLOTS];
 	int64_t presence_at;            /* mono: next look */
-	bool look_again;                /* records came since the last one */
+	int64_t look_until;             /* one more after this time, at least */
+	bool has_read;                  /* records, in this run */
 	int64_t append_at;              /* mono: not before */
 	int64_t append_wait_ms;
 	int64_t commit_at;              /* mono: not before */

@@ -170,7 +170,7 @@ static int take_record(struct mse_derive *derive,
 		return out_of_memory(error_r);
 	derive->last_record_ms = result->record.time_ms;
 	derive->position = *position;
-	derive->look_again = true;
+	derive->has_read = true;
 	if (strcmp(derive->checkpoint_file, position->file) != 0) {
 		memcpy(derive->checkpoint_file, position->file,
 		       sizeof(derive->checkpoint_file));
@@ -338,7 +338,6 @@ static int look_around(struct mse_derive *derive, int64_t mono_ms,
 	if (mono_ms < derive->presence_at || derive->append_at > mono_ms)
 		return 0;
 	derive->presence_at = mono_ms + LOOK_EVERY_MS;
-	derive->look_again = false;
 	if (mse_derive_look_at_presence(derive, error_r) < 0 ||
 	    mse_derive_look_at_intents(derive, error_r) < 0)
 		return -1;
@@ -474,6 +473,9 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 	*more_r = ret > 0;
 	if (ret < 0)
 		return -1;
+	if (derive->has_read)
+		derive->look_until = mono_ms + LOOK_EVERY_MS;
+	derive->has_read = false;
 	settle_at_end(derive, mono_ms);
 	if (rotate(derive, mono_ms, error_r) < 0)
 		return -1;
@@ -509,8 +511,8 @@ static int64_t next_run(const struct mse_derive *derive, int64_t mono_ms)
 			mono_ms;
 	else if (!mse_derive_is_idle(derive))
 		next = derive->commit_at;
-	/* Who wrote this may have died over the next. */
-	if (derive->look_again && derive->caught_up &&
+	/* Who wrote last may have died over what came next. */
+	if (derive->presence_at <= derive->look_until && derive->caught_up &&
 	    derive->append_at <= mono_ms && derive->presence_at < next)
 		next = derive->presence_at;
 	/* A rotated file that waits for its seal. */

@@ -490,3 +490,108 @@ def check_resync(case, request):
     if case.old:
         expected["oldMailboxID"] = mailbox_url(user, case.old)
     assert data == expected
+
+
+@pytest.mark.usefixtures("died")
+def test_nobody_wants_to_know(place):
+    """Then nothing is written."""
+    mail = place.mail("quiet")
+    with mail.imap() as imap:
+        imap.append("INBOX", MAIL)
+        imap.ok("SELECT INBOX")
+        with place.doom.at("intended"):
+            imap.ok("STORE 1 +FLAGS (\\Flagged)")
+            imap.ok("CREATE New")
+            imap.ok("DELETE New")
+
+
+@pytest.mark.usefixtures("died")
+def test_no_slot_is_free(place):
+    """All is as without intents; losses would still be counted."""
+    mail = place.mail()
+    with open(place.dovecot.state / "presence", "r+b") as others:
+        # F_OFD_SETLK; those that are in use stay with who has them.
+        for slot in range(1, 4096):
+            try:
+                fcntl.fcntl(others, 37, struct.pack(
+                    "hhqqixxxx", fcntl.F_WRLCK, os.SEEK_SET,
+                    4096 + slot * 128, 128, 0))
+            except BlockingIOError:
+                pass
+        with mail.imap() as imap:
+            imap.append("INBOX", MAIL)
+            imap.ok("SELECT INBOX")
+            with place.doom.at("intended"):
+                imap.ok("STORE 1 +FLAGS (\\Flagged)")
+            assert [r.type for r in mail.take()] == ["MessageAppend",
+                                                     "FlagsSet"]
+
+
+@pytest.fixture
+def alone(receiver):
+    """With a daemon beside Dovecot."""
+    one = Place(receiver, daemon="foreground")
+    try:
+        one.dovecot.start_daemon()
+        one.dovecot.start()
+        yield one
+    finally:
+        one.remove()
+
+
+def test_daemon_absent_and_killed(alone):
+    """However late it comes and however often it dies: told once."""
+    dovecot = alone.dovecot
+    cases = [Case(function, "append", 1) for function in (store, expunge)]
+    for case in cases:
+        case.mail = alone.mail()
+        story = case.run(case)
+        next(story)
+        if case is cases[0]:
+            first = story
+    dovecot.stop_daemon(signal.SIGKILL)
+    for one in (first, story):
+        with alone.doom.at("append") as killed:
+            with pytest.raises(EOFError):
+                next(one)
+            assert killed()
+    for delay in (0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.3):
+        dovecot.start_daemon(wait=False)
+        time.sleep(delay)
+        dovecot.stop_daemon(signal.SIGKILL)
+    dovecot.start_daemon()
+    for case in cases:
+        check_resync(case, alone.wait_for_resync(case.mail.user))
+    alone.mail().mark()
+    dovecot.stop_daemon()
+    dovecot.start_daemon()
+    alone.mail().mark()
+    for case in cases:
+        assert len({r.id for r in alone.resyncs(case.mail.user)}) == 1
+    journal = b"".join(path.read_bytes()
+                       for path in dovecot.state.glob("journal*"))
+    assert journal.count(b'"vnd.mailhook.Resync"') == 2
+
+
+def test_presence_cut_short(alone):
+    """Mail goes on, with and without somebody dying; the next daemon makes a
+    new one."""
+    dovecot, mail = alone.dovecot, alone.mail()
+    imap = mail.imap()
+    imap.append("INBOX", MAIL)
+    imap.ok("SELECT INBOX")
+    os.truncate(dovecot.state / "presence", 5000)
+    for _ in range(3):
+        imap.ok("STORE 1 +FLAGS (\\Flagged)")
+        imap.ok("STORE 1 -FLAGS (\\Flagged)")
+    with alone.doom.at("append") as killed:
+        with pytest.raises(EOFError):
+            imap.ok("STORE 1 +FLAGS (\\Flagged)")
+        assert killed()
+    dovecot.stop_daemon()
+    dovecot.start_daemon()
+    case = Case(store, "append", 1)
+    case.mail = alone.mail()
+    die(case, alone.doom)
+    check_resync(case, alone.wait_for_resync(case.mail.user))
+    assert "Panic" not in dovecot.log()
