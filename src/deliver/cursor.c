@@ -1,7 +1,8 @@
 /*
  * Where the endpoint's cursor may stand, committed now and then.
  *
- * Invariant: the journal is on disk before a cursor that is beyond it.
+ * Invariant: the journal is on disk before a cursor that is beyond it. Both
+ * are written in the ledger's thread, so that a slow disk stalls no endpoint.
  */
 #include "deliver/endpoint.h"
 
@@ -20,6 +21,7 @@ static void cursor_done(struct mse_job *job)
 	/* What was decided since the job was made stays so, and is said by
 	   the next one. */
 	memcpy(filters, endpoint->cursor.filters, sizeof(filters));
+	mse_journal_sync_end(&job->sync, true);
 	endpoint->cursor_job = false;
 	endpoint->cursor = job->cursor;
 	if (endpoint->cursor.disabled != disabled ||
@@ -34,7 +36,6 @@ static void cursor_done(struct mse_job *job)
 void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
 {
 	struct mse_deliver *deliver = endpoint->deliver;
-	struct mse_error error = { "" };
 	struct mse_job *job;
 	bool hurry = deliver->stopping || endpoint->settling ||
 		endpoint->next_sequence > endpoint->cursor.reserved;
@@ -49,10 +50,7 @@ void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
 		return;
 	mse_window_cursor(endpoint, &job->cursor);
 	endpoint->cursor_at_ms = now;
-	if (mse_journal_sync(deliver->parts.journal, &error) < 0) {
-		mse_deliver_log(deliver, MSE_LOG_ERROR,
-				"endpoint %s: cannot commit: %s",
-				endpoint->name, error.text);
+	if (mse_journal_sync_begin(deliver->parts.journal, &job->sync) < 0) {
 		endpoint->cursor_at_ms = now + NOT_YET_MS;
 		mse_job_free(job);
 		return;

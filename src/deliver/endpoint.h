@@ -285,6 +285,7 @@ struct mse_job {
 	void *context;
 	bool has_cursor;
 	struct mse_ledger_cursor cursor;
+	struct mse_journal_sync *sync; /* before the cursor */
 	bool fetch, fetch_record, fetch_gap, head, probe;
 	uint64_t fetch_after;
 	bool trim;

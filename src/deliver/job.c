@@ -137,6 +137,8 @@ static int run_job(struct mse_ledger *ledger, struct mse_ledger_job *_job,
 					   job->trim_octets, error_r);
 	if (ret == 0 && job->more != NULL)
 		ret = job->more(ledger, job, error_r);
+	if (ret == 0 && job->sync != NULL)
+		ret = mse_journal_sync_run(job->sync, error_r);
 	if (ret == 0 && job->has_cursor)
 		ret = mse_ledger_put_cursor(ledger, name, &job->cursor,
 					    error_r);
@@ -202,6 +204,7 @@ void mse_job_free(struct mse_job *job)
 		free(job->rows);
 	if (job->has_found)
 		mse_row_clear(&job->found);
+	mse_journal_sync_end(&job->sync, false);
 	free(job->fetch_lane);
 	free(job);
 }

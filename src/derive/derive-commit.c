@@ -16,6 +16,7 @@ struct mse_derive_commit {
 	struct mse_ledger_job job; /* first: the worker's view */
 	struct mse_derive *derive; /* NULL: it is gone */
 	struct mse_ledger_cursor cursor;
+	struct mse_journal_sync *sync; /* before the cursor */
 	struct mse_derive_changes changes;
 	uint64_t round;            /* all read up to it is in */
 	char boot_id[MSE_UUID_SIZE];
@@ -221,7 +222,8 @@ static int run_commit(struct mse_ledger *ledger, struct mse_ledger_job *job,
 		(const struct mse_derive_commit *)job;
 	const struct mse_derive_changes *changes = &commit->changes;
 
-	if (mse_ledger_put_cursor(ledger, MSE_LEDGER_DERIVE, &commit->cursor,
+	if (mse_journal_sync_run(commit->sync, error_r) < 0 ||
+	    mse_ledger_put_cursor(ledger, MSE_LEDGER_DERIVE, &commit->cursor,
 				  error_r) < 0 ||
 	    put_lists(ledger, changes, error_r) < 0 ||
 	    put_states(ledger, changes->resolved, changes->resolved_count,
@@ -241,6 +243,7 @@ static int run_commit(struct mse_ledger *ledger, struct mse_ledger_job *job,
 
 static void free_commit(struct mse_derive_commit *commit)
 {
+	mse_journal_sync_end(&commit->sync, false);
 	mse_derive_changes_clear(&commit->changes);
 	free(commit);
 }
@@ -251,6 +254,7 @@ static void commit_done(struct mse_ledger_job *job,
 	struct mse_derive_commit *commit = (struct mse_derive_commit *)job;
 	struct mse_derive *derive = commit->derive;
 
+	mse_journal_sync_end(&commit->sync, error == NULL);
 	if (derive == NULL) {
 		free_commit(commit);
 		return;
@@ -308,6 +312,11 @@ int mse_derive_submit(struct mse_derive *derive, bool all,
 		commit->derive = derive;
 		fill_commit(derive, all, commit);
 		derive->commit = commit;
+	}
+	if (mse_journal_sync_begin(derive->journal, &commit->sync) < 0) {
+		/* As if it had been tried. */
+		derive->commit_failed = true;
+		return mse_error_set(error_r, "out of memory for a commit");
 	}
 	derive->commit_failed = false;
 	mse_ledger_worker_submit(derive->ledger, &commit->job);

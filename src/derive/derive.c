@@ -444,8 +444,6 @@ static int commit(struct mse_derive *derive, int64_t mono_ms, bool all,
 	      derive->changes.seal_file[0] != '\0'))
 		return 0;
 	derive->commit_at = mono_ms + COMMIT_EVERY_MS;
-	if (mse_journal_sync(derive->journal, error_r) < 0)
-		return -1;
 	return mse_derive_submit(derive, all, error_r);
 }
 

@@ -125,26 +125,6 @@ bool mse_journal_was_created(const struct mse_journal *journal)
 	return journal->created;
 }
 
-int mse_journal_sync(struct mse_journal *journal, struct mse_error *error_r)
-{
-	struct mse_jfile *file;
-	unsigned int i;
-
-	for (i = 0; i < journal->files->count; i++) {
-		file = journal->files->list[i];
-		mse_jfile_refresh(file);
-		if (file->info.size == file->synced_size)
-			continue;
-		if (fdatasync(file->fd) < 0) {
-			return mse_error_set(error_r, "cannot sync a journal "
-					     "file in %s: %s", journal->dir,
-					     strerror(errno));
-		}
-		file->synced_size = file->info.size;
-	}
-	return 0;
-}
-
 const struct mse_journal_file *
 mse_journal_files(const struct mse_journal *journal, unsigned int *count_r)
 {

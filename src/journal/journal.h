@@ -41,8 +41,18 @@ bool mse_journal_was_created(const struct mse_journal *journal);
 int mse_journal_watch_fd(const struct mse_journal *journal);
 void mse_journal_watch_drain(struct mse_journal *journal);
 
-/* fdatasync of every file that grew since the last call. */
+/* fdatasync of every file that grew since the last one. */
 int mse_journal_sync(struct mse_journal *journal, struct mse_error *error_r);
+/* The same in three steps, so that nobody waits for the disk: begin notes what
+   is there now (-1 if memory is out), run may be called in any thread and
+   more than once, end in begin's thread, also after the journal was closed;
+   synced: run returned 0. end takes NULL. */
+struct mse_journal_sync;
+int mse_journal_sync_begin(struct mse_journal *journal,
+			   struct mse_journal_sync **sync_r);
+int mse_journal_sync_run(const struct mse_journal_sync *sync,
+			 struct mse_error *error_r);
+void mse_journal_sync_end(struct mse_journal_sync **sync, bool synced);
 
 struct mse_journal_file {
 	char uuid[MSE_UUID_SIZE];

@@ -177,6 +177,29 @@ static void test_rotation(void **state)
 	assert_int_equal(file_count(test), 3);
 }
 
+/* Begun here, run there, and the journal may be gone before it ends. */
+static void test_sync_in_steps(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_journal_sync *first, *second, *nothing = NULL;
+	struct mse_error error;
+
+	journal_test_append(test, 3, 1, 0);
+	assert_int_equal(mse_journal_sync_begin(test->journal, &first), 0);
+	journal_test_append(test, 3, 1, 0);
+	assert_int_equal(mse_journal_sync_begin(test->journal, &second), 0);
+	assert_int_equal(mse_journal_sync_run(second, &error), 0);
+	mse_journal_sync_end(&second, true);
+	assert_null(second);
+	/* Late, and about less: it takes nothing back. */
+	assert_int_equal(mse_journal_sync_run(first, &error), 0);
+	assert_int_equal(mse_journal_sync_run(first, &error), 0);
+	mse_journal_close(&test->journal);
+	mse_journal_sync_end(&first, true);
+	mse_journal_sync_end(&nothing, false);
+	journal_test_open(test);
+}
+
 /* Killed between link and rename. */
 static void test_interrupted_rotation(void **state)
 {
@@ -505,6 +528,7 @@ int main(void)
 		D(test_foreign),
 		D(test_refused),
 		T(test_rotation),
+		T(test_sync_in_steps),
 		T(test_interrupted_rotation),
 		T(test_current_taken_away),
 		T(test_seal),
