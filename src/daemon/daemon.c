@@ -253,6 +253,7 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 	if (daemon->stopping && daemon->stop_at_ms < at_ms)
 		at_ms = daemon->stop_at_ms;
 	mse_daemon_set_timer(daemon, at_ms);
+	mse_log_flush();
 }
 
 /* That the stop was a clean one is derive's to say: it knows whether it had
@@ -299,14 +300,17 @@ int mse_daemon_run(struct mse_daemon *daemon)
 	mse_log(MSE_LOG_INFO, "mailhook " MAILHOOK_VERSION " serves %zu "
 		"endpoints from %s", daemon->conf->endpoint_count,
 		daemon->options.dir);
+	mse_log_hold(true);
 	mse_daemon_pass(daemon);
 	while (!daemon->quit) {
 		if (event_base_loop(daemon->base, EVLOOP_ONCE) < 0) {
+			mse_log_hold(false);
 			mse_log(MSE_LOG_ERROR, "libevent's loop failed");
 			return -1;
 		}
 		mse_daemon_pass(daemon);
 	}
+	mse_log_hold(false);
 	return mse_daemon_finish(daemon);
 }
 
