@@ -119,12 +119,21 @@ void mse_buf_append_number(struct mse_buf *buf, uint64_t number)
 
 void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)
 {
+	/* Mostly there is room. size - 1 is never beyond the limit. */
+	size_t room = buf->failed ? 0 : buf->size - buf->len;
+	char *end = room > 0 ? buf->data + buf->len : NULL;
 	va_list args;
 	int len;
 
 	va_start(args, format);
-	len = vsnprintf(NULL, 0, format, args);
+	len = vsnprintf(end, room, format, args);
 	va_end(args);
+	if (len >= 0 && (size_t)len < room) {
+		buf->len += (size_t)len;
+		return;
+	}
+	if (end != NULL)
+		*end = '\0';
 	if (len < 0) {
 		buf->failed = true;
 		return;

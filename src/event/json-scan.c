@@ -5,6 +5,7 @@
  */
 #include "event/json-scan.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -87,29 +88,39 @@ static int scan_escape(struct mse_json_scan *scan)
 /* An octet c in each of the eight. */
 #define EACH(c) (UINT64_C(0x0101010101010101) * (c))
 
-/* False if one of the eight octets ends a string, begins an escape or is a
-   control character (and perhaps if one merely looks so). */
-static bool is_plain8(const char *data)
+/* How many of the eight octets come before one that ends a string, begins an
+   escape or is a control character. (What borrows from such an octet may show
+   in the next one, so only the first counts.) */
+static size_t plain8(const char *data)
 {
-	uint64_t word, quote, backslash;
+	uint64_t word, quote, backslash, found;
 
 	memcpy(&word, data, sizeof(word));
+	word = le64toh(word);
 	quote = word ^ EACH('"');
 	backslash = word ^ EACH('\\');
-	return ((((quote - EACH(1)) & ~quote) |
+	found = (((quote - EACH(1)) & ~quote) |
 		 ((backslash - EACH(1)) & ~backslash) |
-		 ((word - EACH(' ')) & ~word)) & EACH(0x80)) == 0;
+		 ((word - EACH(' ')) & ~word)) & EACH(0x80);
+	return found == 0 ? 8 : (size_t)__builtin_ctzll(found) / 8;
 }
 
 static int scan_string(struct mse_json_scan *scan)
 {
+	size_t plain;
+
 	if (!mse_json_scan_take(scan, '"'))
 		return -1;
-	while (scan->end - scan->pos >= 8 && is_plain8(scan->pos))
-		scan->pos += 8;
 	while (scan->pos < scan->end) {
-		unsigned char c = (unsigned char)*scan->pos++;
+		unsigned char c;
 
+		if (scan->end - scan->pos >= 8) {
+			plain = plain8(scan->pos);
+			scan->pos += plain;
+			if (plain == 8)
+				continue;
+		}
+		c = (unsigned char)*scan->pos++;
 		if (c == '"')
 			return 0;
 		if (c < 0x20)

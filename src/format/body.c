@@ -24,6 +24,7 @@
 
 #define OWN_PREFIX "vnd.mailhook."
 #define HEADERS_MAX ((size_t)1024 * 1024)
+#define BODY_FRAME ((size_t)512)
 
 const char *mse_body_type(const struct mse_record *record)
 {
@@ -115,6 +116,9 @@ void mse_body_add(struct mse_body *body,
 {
 	struct mse_buf *octets = &body->octets;
 
+	/* In one piece: what it mostly comes to. */
+	if (record->bytes.len + BODY_FRAME < octets->limit - octets->len)
+		(void)mse_buf_reserve(octets, record->bytes.len + BODY_FRAME);
 	switch (body->format) {
 	case MSE_FORMAT_CLOUDEVENTS_BATCH:
 		mse_buf_append_char(octets, body->events == 0 ? '[' : ',');

@@ -29,35 +29,47 @@ struct signed_content {
 	struct mse_buf whole; /* Ed25519 only: made for the first key */
 };
 
+/* Finding the algorithm takes longer than most bodies do: once a thread. */
+static EVP_MAC_CTX *hmac_context(void)
+{
+	static __thread EVP_MAC_CTX *context;
+	char name[] = "SHA256";
+	OSSL_PARAM params[2];
+	EVP_MAC *mac;
+
+	if (context != NULL)
+		return context;
+	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+						     name, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
+	EVP_MAC_free(mac);
+	if (context != NULL && !EVP_MAC_CTX_set_params(context, params)) {
+		EVP_MAC_CTX_free(context);
+		context = NULL;
+	}
+	return context;
+}
+
 static int hmac(const struct mse_secret *secret,
 		const struct signed_content *content,
 		unsigned char digest_r[SHA256_SIZE])
 {
-	char name[] = "SHA256";
-	OSSL_PARAM params[2];
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *context;
+	EVP_MAC_CTX *context = hmac_context();
 	size_t len = 0;
-	int ret = -1;
 
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-						     name, 0);
-	params[1] = OSSL_PARAM_construct_end();
-	context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
-	if (context != NULL &&
-	    EVP_MAC_init(context, secret->key, secret->key_len, params) &&
-	    EVP_MAC_update(context, (const unsigned char *)content->id,
-			   strlen(content->id)) &&
-	    EVP_MAC_update(context, (const unsigned char *)content->timestamp,
-			   strlen(content->timestamp)) &&
-	    (content->body_len == 0 ||
-	     EVP_MAC_update(context, content->body, content->body_len)) &&
-	    EVP_MAC_final(context, digest_r, &len, SHA256_SIZE) &&
-	    len == SHA256_SIZE)
-		ret = 0;
-	EVP_MAC_CTX_free(context);
-	EVP_MAC_free(mac);
-	return ret;
+	if (context == NULL ||
+	    !EVP_MAC_init(context, secret->key, secret->key_len, NULL) ||
+	    !EVP_MAC_update(context, (const unsigned char *)content->id,
+			    strlen(content->id)) ||
+	    !EVP_MAC_update(context, (const unsigned char *)content->timestamp,
+			    strlen(content->timestamp)) ||
+	    (content->body_len > 0 &&
+	     !EVP_MAC_update(context, content->body, content->body_len)) ||
+	    !EVP_MAC_final(context, digest_r, &len, SHA256_SIZE))
+		return -1;
+	return len == SHA256_SIZE ? 0 : -1;
 }
 
 /* Ed25519 reads what it signs twice: it must be in one piece. */
