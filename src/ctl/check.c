@@ -107,7 +107,7 @@ static void mse_ctl_say_unreachable(struct mse_ctl_check *check)
 			    control);
 }
 
-int mse_ctl_check(const struct mse_ctl *ctl)
+int mse_ctl_check(const struct mse_ctl *ctl, char **arguments)
 {
 	struct mse_ctl_check check = { .ctl = ctl };
 	struct json_object *status;

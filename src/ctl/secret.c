@@ -34,7 +34,7 @@ static void mse_ctl_print_secret(const struct mse_ctl *ctl,
 	json_object_put(object);
 }
 
-int mse_ctl_secret(const struct mse_ctl *ctl)
+int mse_ctl_secret(const struct mse_ctl *ctl, char **arguments)
 {
 	char secret[MSE_SECRET_TEXT_SIZE], public_key[MSE_SECRET_TEXT_SIZE];
 

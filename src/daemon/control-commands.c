@@ -171,6 +171,8 @@ static void mse_control_execute(struct mse_control_client *client,
 		mse_control_rows(client, request, MSE_ROW_PARKED);
 	else if (strcmp(command, "show") == 0 && request->id != NULL)
 		mse_control_show_start(client, request);
+	else if (strcmp(command, "resync") == 0 && request->user != NULL)
+		mse_control_resync_start(client, request);
 	else if (request->endpoint == NULL ||
 		 !mse_control_endpoint_command(client, request))
 		mse_control_reply_error(client, "this daemon knows no such "

@@ -79,9 +79,7 @@ static int mse_control_members(struct json_object *object,
 	} numbers[] = {
 		{ "since_ms", &request->since_ms },
 		{ "until_ms", &request->until_ms },
-		{ "uidvalidity", &request->uidvalidity },
-		{ "uidnext", &request->uidnext },
-		{ "modseq", &request->modseq }
+		{ "uidvalidity", &request->uidvalidity }
 	};
 	size_t i;
 
@@ -125,7 +123,6 @@ int mse_control_request_parse(const char *line, size_t len,
 	memset(request_r, 0, sizeof(*request_r));
 	request_r->since_ms = INT64_MIN;
 	request_r->until_ms = INT64_MAX;
-	request_r->uidvalidity = request_r->uidnext = request_r->modseq = -1;
 	if (tokener != NULL)
 		object = json_tokener_parse_ex(tokener, line, (int)len);
 	if (!json_object_is_type(object, json_type_object))

@@ -12,7 +12,7 @@
 struct mse_control_request {
 	char *command, *endpoint, *id, *type, *user, *mailbox;
 	int64_t since_ms, until_ms; /* wall; else INT64_MIN, INT64_MAX */
-	int64_t uidvalidity, uidnext, modseq; /* else -1 */
+	int64_t uidvalidity; /* else 0 */
 	bool all, dry_run;
 };
 int mse_control_request_parse(const char *line, size_t len,

@@ -80,7 +80,7 @@ static bool mse_control_is_busy(const struct mse_control_client *client)
 {
 	return client->reloading || client->list != NULL ||
 		client->replay != NULL || client->show != NULL ||
-		client->sweep != NULL;
+		client->sweep != NULL || client->resync != NULL;
 }
 
 static void mse_control_readable(struct bufferevent *bev, void *context)
@@ -129,6 +129,7 @@ static void mse_control_client_free(struct mse_control_client *client)
 	mse_control_list_free(&client->list);
 	mse_control_replay_free(&client->replay);
 	mse_control_show_free(&client->show);
+	free(client->resync);
 	bufferevent_free(client->bev);
 	client->control->client_count--;
 	free(client);
@@ -241,6 +242,8 @@ static void mse_control_client_pass(struct mse_control_client *client)
 		mse_control_replay_pass(client);
 	if (client->show != NULL)
 		mse_control_show_pass(client);
+	if (client->resync != NULL)
+		mse_control_resync_pass(client);
 	mse_control_readable(client->bev, client);
 }
 

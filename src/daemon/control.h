@@ -17,7 +17,7 @@
  * Commands: status, reload, tail [type] [user] (then records, one a line),
  * test endpoint, pause endpoint, resume endpoint, show id [endpoint],
  * dead [endpoint], queue [endpoint] (pages of rows, one a line, the last with
- * "more":false), drop endpoint [id], resync user [mailbox].
+ * "more":false), drop endpoint [id], resync user [mailbox] [uidvalidity].
  * retry endpoint, replay endpoint: lines of progress, the last with
  * "ended":true; it ends with the connection. Which events: id, type, user (a
  * pattern), since_ms, until_ms; retry and drop of dead letters without any of
@@ -47,6 +47,7 @@ void mse_control_reloaded(struct mse_control *control, const char *error);
 /* Between the files of control. */
 struct mse_control_list;
 struct mse_control_replay;
+struct mse_control_resync;
 struct mse_control_show;
 struct mse_control_sweep;
 struct mse_control_tail;
@@ -66,6 +67,7 @@ struct mse_control_client {
 	struct mse_control_replay *replay;
 	struct mse_control_show *show;
 	struct mse_control_sweep *sweep;
+	struct mse_control_resync *resync;
 	bool reloading;
 	bool gone;
 };
@@ -101,6 +103,10 @@ void mse_control_replay_free(struct mse_control_replay **replay);
 void mse_control_sweep_forget(struct mse_control_client *client);
 void mse_control_drop_dead(struct mse_control_client *client,
 			   const struct mse_control_request *request);
+/* control-resync.c */
+void mse_control_resync_start(struct mse_control_client *client,
+			      const struct mse_control_request *request);
+void mse_control_resync_pass(struct mse_control_client *client);
 /* control-show.c */
 void mse_control_show_start(struct mse_control_client *client,
 			    const struct mse_control_request *request);

@@ -544,6 +544,11 @@ int64_t mse_derive_run(struct mse_derive *derive, struct mse_error *error_r)
 	return more ? mono_ms : next_run(derive, mono_ms);
 }
 
+bool mse_derive_has_resyncs(const struct mse_derive *derive)
+{
+	return derive->resync_count > 0;
+}
+
 bool mse_derive_is_idle(const struct mse_derive *derive)
 {
 	return derive->commit == NULL && derive->gap_count == 0 &&

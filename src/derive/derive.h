@@ -60,6 +60,8 @@ struct mse_resync {
 int mse_derive_resync(struct mse_derive *derive, const char *cause,
 		      const struct mse_resync *resync,
 		      char id_r[MSE_UUID_SIZE]);
+/* Some are still in line: not in the journal, or not synced there. */
+bool mse_derive_has_resyncs(const struct mse_derive *derive);
 /* Nothing waits to be committed. */
 bool mse_derive_is_idle(const struct mse_derive *derive);
 struct mse_derive_status {
