@@ -129,6 +129,8 @@ int mse_file_replace(int dirfd, const char *name, mode_t mode,
 		     const void *data, size_t len, struct mse_error *error_r)
 {
 	char temporary[256];
+	struct stat st;
+	int saved_errno;
 
 	snprintf(temporary, sizeof(temporary), "%s.tmp", name);
 	unlinkat(dirfd, temporary, 0);
@@ -138,8 +140,12 @@ int mse_file_replace(int dirfd, const char *name, mode_t mode,
 		return -1;
 	}
 	if (renameat(dirfd, temporary, dirfd, name) < 0) {
+		saved_errno = errno;
+		if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode))
+			saved_errno = EISDIR;
 		mse_error_set(error_r, "cannot replace %s: %s", name,
-			      strerror(errno));
+			      mse_file_obstacle(saved_errno));
 		unlinkat(dirfd, temporary, 0);
 		return -1;
 	}
@@ -148,6 +154,24 @@ int mse_file_replace(int dirfd, const char *name, mode_t mode,
 				     "cannot sync the directory of %s: %s",
 				     name, strerror(errno));
 	return 0;
+}
+
+const char *mse_file_obstacle(int error)
+{
+	switch (error) {
+	case ELOOP:
+		return "it is a symbolic link: move it away";
+	case EISDIR:
+		return "it is a directory: move it away";
+	case ENXIO:
+		return "it is not a regular file: move it away";
+	case EACCES:
+	case EPERM:
+		return "Permission denied: give it to mailhookd's user, or "
+			"move it away";
+	default:
+		return strerror(error);
+	}
 }
 
 /* statfs(2): the kernel's magic numbers of file systems whose O_APPEND is

@@ -22,6 +22,9 @@ int mse_file_read(int dirfd, const char *name, struct mse_buf *buf,
    rename, fsync of the directory. Readers see the old or the new whole. */
 int mse_file_replace(int dirfd, const char *name, mode_t mode,
 		     const void *data, size_t len, struct mse_error *error_r);
+/* What the errno of an open says stands in the place of one of our files, and
+   what to do about it: the end of a sentence. */
+const char *mse_file_obstacle(int error);
 /* True for NFS, CIFS, SMB2, AFS, Ceph, FUSE, 9p and the like (statfs magic). */
 bool mse_file_is_on_network(int fd);
 

@@ -96,6 +96,16 @@ static int mse_daemon_open_journal(struct mse_daemon *daemon,
 				&mse_clock_system, &daemon->journal, error_r);
 }
 
+/* A file's name alone does not say where it is. */
+static int mse_daemon_name_dir(const struct mse_daemon *daemon,
+			       struct mse_error *error)
+{
+	const char *dir = daemon->options.dir;
+
+	return strstr(error->text, dir) != NULL ? -1 :
+		mse_error_prefix(error, "%s: ", dir);
+}
+
 /* A journal without a ledger means that the ledger was lost. */
 static bool mse_daemon_has_journal(const char *dir)
 {
@@ -156,12 +166,13 @@ int mse_daemon_parts_new(struct mse_daemon *daemon, struct mse_error *error_r)
 		return -1;
 	had_journal = mse_daemon_has_journal(daemon->options.dir);
 	if (mse_daemon_open_journal(daemon, error_r) < 0)
-		return -1;
+		return mse_daemon_name_dir(daemon, error_r);
 	if (mse_daemon_generation_begin(daemon, had_journal, error_r) < 0 ||
 	    mse_daemon_new_derive(daemon, error_r) < 0 ||
-	    mse_daemon_new_deliver(daemon, error_r) < 0 ||
-	    mse_daemon_write_interest(daemon, error_r) < 0)
+	    mse_daemon_new_deliver(daemon, error_r) < 0)
 		return -1;
+	if (mse_daemon_write_interest(daemon, error_r) < 0)
+		return mse_daemon_name_dir(daemon, error_r);
 	if (mse_overview_new(daemon, &daemon->overview, error_r) < 0 ||
 	    mse_web_new(daemon, &daemon->web, error_r) < 0)
 		return -1;

@@ -49,6 +49,16 @@ static char *next_word(char **text)
 	return *word != '\0' ? word : NULL;
 }
 
+/* Not even a lone CR (RFC 9112 2.2). */
+static bool has_controls(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return true;
+	}
+	return false;
+}
+
 /* A proxy may send "http://host/path" (RFC 9112 3.2.2). */
 static char *path_of(char *target)
 {
@@ -70,10 +80,11 @@ static bool is_method(const char *text)
 
 static int parse_line(char *line, struct mse_web_request *request)
 {
+	bool controls = has_controls(line);
 	char *method = next_word(&line), *target = next_word(&line);
 	char *version = next_word(&line), *path;
 
-	if (method == NULL || target == NULL || version == NULL ||
+	if (controls || method == NULL || target == NULL || version == NULL ||
 	    *line != '\0' || strncmp(version, "HTTP/", 5) != 0 ||
 	    !is_method(method))
 		return 400;

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "event/record.h"
 
 /* A header is a tenth of this. */
@@ -100,8 +101,8 @@ static int identify(struct mse_jfile *file, const char *name,
 				     strerror(errno));
 	}
 	if (!S_ISREG(st.st_mode)) {
-		return mse_error_set(error_r, "%s is not a regular file; "
-				     "remove it", name);
+		return mse_error_set(error_r, "%s is not a regular file: "
+				     "move it away", name);
 	}
 	file->dev = st.st_dev;
 	file->ino = st.st_ino;
@@ -121,8 +122,7 @@ int mse_jfile_open(int dir_fd, const char *name, struct mse_jfile **file_r,
 		if (errno == ENOENT)
 			return 1;
 		return mse_error_set(error_r, "cannot open %s: %s", name,
-				     errno == ELOOP ? "it is a symbolic link; "
-				     "remove it" : strerror(errno));
+				     mse_file_obstacle(errno));
 	}
 	file = calloc(1, sizeof(*file));
 	if (file == NULL) {

@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "journal/format.h"
 #include "journal/write.h"
 
@@ -495,13 +496,12 @@ static int open_existing(int dir_fd, bool *absent_r, struct mse_error *error_r)
 		*absent_r = errno == ENOENT;
 		return mse_error_set(error_r, "cannot open %s: %s",
 				     MSE_PRESENCE_NAME,
-				     errno == ELOOP ? "it is a symbolic link" :
-				     strerror(errno));
+				     mse_file_obstacle(errno));
 	}
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		(void)close(fd);
-		return mse_error_set(error_r, "%s is not a regular file; "
-				     "remove it", MSE_PRESENCE_NAME);
+		return mse_error_set(error_r, "%s is not a regular file: "
+				     "move it away", MSE_PRESENCE_NAME);
 	}
 	return fd;
 }

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 /*
  * The lock file: the holder's process id in decimal and LF, empty while
  * nobody holds it. The lock itself is an open file description lock, so a
@@ -75,7 +77,7 @@ int mse_ledger_lock(int dirfd, int wait_ms, struct mse_error *error_r)
 	   it and nobody else may lock us out. */
 	if (fd < 0 || fchmod(fd, 0600) < 0) {
 		mse_error_set(error_r, "cannot open %s: %s",
-			      MSE_LEDGER_LOCK_NAME, strerror(errno));
+			      MSE_LEDGER_LOCK_NAME, mse_file_obstacle(errno));
 		goto fail;
 	}
 	if (set_held(fd, wait_ms, error_r) < 0)

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "ledger/ledger-lock.h"
 
 /*
@@ -246,7 +247,7 @@ static int make_file(int dirfd, struct mse_error *error_r)
 		    0600);
 	if (fd < 0) {
 		return mse_error_set(error_r, "cannot open " DB_NAME ": %s",
-				     strerror(errno));
+				     mse_file_obstacle(errno));
 	}
 	ret = fchmod(fd, 0600);
 	if (ret == 0)
@@ -257,7 +258,8 @@ static int make_file(int dirfd, struct mse_error *error_r)
 		mse_error_set(error_r, "cannot set up " DB_NAME ": %s",
 			      strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
-		ret = mse_error_set(error_r, DB_NAME " is not a regular file");
+		ret = mse_error_set(error_r, DB_NAME " is not a regular file: "
+				    "move it away");
 	}
 	close(fd);
 	return ret;

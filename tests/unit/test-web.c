@@ -34,6 +34,7 @@ static const struct {
 	{ "GET /" END, 400, "", NULL, false },
 	{ "GET  / HTTP/1.1" END, 400, "", NULL, false },
 	{ "GET / HTTP/1.1 x" END, 400, "", NULL, false },
+	{ "GET /\r HTTP/1.1" END, 400, "", NULL, false },
 	{ "GET metrics HTTP/1.1" END, 400, "", NULL, false },
 	{ "GET http://h HTTP/1.1" END, 400, "", NULL, false },
 	{ "GET /" A64 A64 A64 A64 " HTTP/1.1" END, 414, "", NULL, false },
