@@ -250,6 +250,9 @@ static void write_journal(struct mse_metrics *m,
 	write_number(m, "mailhook_journal_late_records", MSE_METRIC_COUNTER,
 		     NULL, "Records appended behind a file's end and taken "
 		     "over into the next.", figures->derive.late);
+	write_number(m, "mailhook_resyncs", MSE_METRIC_COUNTER, NULL,
+		     "Times that receivers were told to read a mailbox "
+		     "again.", figures->derive.resyncs);
 	write_number(m, "mailhook_derive_unread_bytes", MSE_METRIC_GAUGE,
 		     "bytes", "Journal that the daemon itself has not read "
 		     "yet.", figures->derive.behind_octets);

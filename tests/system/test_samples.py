@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Configuration
 from harness import build, schema
+from harness.death import Death
 from harness.dialect import DIALECT, QuotaRoot, User
 from harness.dovecot import MAIL_UID, Dovecot
 from harness.expect import Mail
@@ -20,8 +21,6 @@ from harness.receiver import Answer
 
 SAMPLES = build.SOURCE / "doc" / "samples"
 USER = "ann@example.org"
-# It is in the vocabulary for a later version; nothing sends it.
-NOT_SENT = {"vnd.mailhook.Resync"}
 
 HELLO = b"""\
 From: Bob <bob@example.net>\r
@@ -76,11 +75,13 @@ class Story:
             "portal", events="{}", retry_first='"10m"', tags='{"portal"}',
             parameters='{"envelope", "bodyStructure", "messageContent", '
                        '"headers", "unseen"}', content_part='"body"')
+        self.death = Death(("imap",))
         self.dovecot = Dovecot(
             config=self.configuration.text(), protocols=("imap", "lmtp"),
             acl=True, metadata=True, quota=[QuotaRoot()],
             users=[self._user("100K")],
-            extra=DIALECT.autoexpunge("Trash", 1))
+            extra=DIALECT.autoexpunge("Trash", 1) +
+            self.death.configuration())
         self.configuration.dovecot = self.dovecot
         self.mail = Mail(self.dovecot, receiver, self.path, USER)
 
@@ -109,6 +110,7 @@ class Story:
             imap.append("Trash", HELLO)
         self.wait("MessageExpire")
         assert self.dovecot.ask("test", endpoint="portal")["ok"]
+        self._killed()
         self._gap()
 
     @staticmethod
@@ -139,6 +141,15 @@ class Story:
         imap.ok("STORE 2:* +FLAGS.SILENT (\\Deleted)")
         imap.ok("EXPUNGE")
 
+    def _killed(self):
+        """Between a change and its event."""
+        imap = self.mail.imap()
+        imap.ok("SELECT INBOX")
+        with self.death.at("append") as killed, pytest.raises(EOFError):
+            imap.ok("STORE 1 +FLAGS (\\Flagged)")
+        assert killed()
+        self.wait("vnd.mailhook.Resync")
+
     def _gap(self):
         """An event is refused, and given up by somebody."""
         receiver = self.mail.receiver
@@ -156,12 +167,15 @@ class Story:
 @pytest.fixture(scope="module")
 def story(receiver):
     one = Story(receiver)
-    with one.dovecot:
-        one.live()
-        yield one
+    try:
+        with one.dovecot:
+            one.live()
+            yield one
+    finally:
+        one.death.remove()
 
 
-KINDS = sorted(set(schema.event_types()) - NOT_SENT)
+KINDS = sorted(schema.event_types())
 
 
 @pytest.mark.parametrize("kind", KINDS)

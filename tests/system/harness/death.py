@@ -21,7 +21,8 @@ class Death:
     """For one Dovecot: its configuration() goes into `extra`. Within at(), the first mail process that comes to the step for the n-th
     time dies there."""
 
-    def __init__(self):
+    def __init__(self, services=tuple(SERVICES)):
+        self.services = services
         self.directory = Path(tempfile.mkdtemp(prefix="mailhook-death-"))
         self.directory.chmod(0o1777)
         self.file = self.directory / "death"
@@ -42,8 +43,8 @@ class Death:
         return "".join(
             block(f"service {name}",
                   {"executable":
-                   f"/usr/bin/env {given} {LIBEXEC / program}"})
-            for name, program in SERVICES.items())
+                   f"/usr/bin/env {given} {LIBEXEC / SERVICES[name]}"})
+            for name in self.services)
 
     @contextlib.contextmanager
     def at(self, step, number=1):
