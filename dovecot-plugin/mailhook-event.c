@@ -22,6 +22,7 @@
 #define MAILHOOK_BATCH_MAX (16 * 1024 * 1024)
 /* Most transactions are one event, which is shorter. */
 #define MAILHOOK_BATCH_USUAL 2000
+#define MAILHOOK_SPARE_MAX 65536
 
 static const struct {
 	const char *dovecot, *rfc;
@@ -223,11 +224,32 @@ void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
 	mse_event_set_string(event, MSE_PARAM_OWNER, place->owner);
 }
 
+/* The memory of the last batch, for the next one: a heap that a mailbox's
+   index has been through takes its time to find two kilobytes. */
+static struct mse_buf mailhook_spare;
+
 void mailhook_batch_init(struct mailhook_batch *batch, struct mail_user *user)
 {
 	i_zero(batch);
 	batch->user = user;
-	mse_buf_init(&batch->bytes, MAILHOOK_BATCH_MAX);
+	batch->bytes = mailhook_spare;
+	batch->bytes.limit = MAILHOOK_BATCH_MAX;
+	i_zero(&mailhook_spare);
+}
+
+static void mailhook_batch_keep(struct mse_buf *bytes)
+{
+	if (mailhook_spare.data != NULL || bytes->size > MAILHOOK_SPARE_MAX) {
+		mse_buf_clear(bytes);
+		return;
+	}
+	mse_buf_reset(bytes);
+	mailhook_spare = *bytes;
+}
+
+void mailhook_batch_deinit(void)
+{
+	mse_buf_clear(&mailhook_spare);
 }
 
 static void mailhook_batch_complain(struct mailhook_batch *batch,
@@ -288,7 +310,7 @@ void mailhook_batch_add(struct mailhook_batch *batch,
 
 void mailhook_batch_drop(struct mailhook_batch *batch)
 {
-	mse_buf_clear(&batch->bytes);
+	mailhook_batch_keep(&batch->bytes);
 	i_zero(batch);
 }
 

@@ -36,6 +36,21 @@ const char *mailhook_mailbox_guid(struct mailbox *box)
 	return mbox->guid;
 }
 
+const char *mailhook_mailbox_url(struct mailbox *box,
+				 const struct mailhook_place *place)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+
+	if (mbox == NULL)
+		return mailhook_place_url(place, 0);
+	if (mbox->url == NULL || mbox->url_uidvalidity != place->uidvalidity) {
+		/* Rarely more than once: UIDVALIDITY hardly ever changes. */
+		mbox->url = p_strdup(box->pool, mailhook_place_url(place, 0));
+		mbox->url_uidvalidity = place->uidvalidity;
+	}
+	return mbox->url;
+}
+
 static bool mailhook_box_wants(struct mailbox *box, enum mse_event_type type,
 			       const char *old_mailbox)
 {

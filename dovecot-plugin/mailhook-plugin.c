@@ -104,6 +104,8 @@ void mailhook_plugin_deinit(void)
 	mailhook_imap_deinit();
 	mailhook_commit_deinit();
 	mail_storage_hooks_remove(&mailhook_hooks);
+	mailhook_batch_deinit();
+	mailhook_transaction_deinit();
 	while ((dir = mailhook_dirs) != NULL) {
 		DLLIST_REMOVE(&mailhook_dirs, dir);
 		mse_appender_free(&dir->appender);

@@ -139,6 +139,7 @@ void mailhook_batch_add(struct mailhook_batch *batch,
 void mailhook_batch_send(struct mailhook_batch *batch);
 /* Frees. Either may be called on zeros and again. */
 void mailhook_batch_drop(struct mailhook_batch *batch);
+void mailhook_batch_deinit(void);
 int64_t mailhook_now(void);
 bool mailhook_name_listed(char *const *names, const char *name);
 
@@ -163,6 +164,8 @@ void mailhook_intent_end(struct mailhook_intent *intent);
 struct mailhook_mailbox {
 	union mailbox_module_context module_ctx;
 	const char *guid; /* once it has been asked for */
+	const char *url;  /* once it has been made, with this UIDVALIDITY */
+	uint32_t url_uidvalidity;
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
 	/* While the mailbox is being deleted: that its mails were expunged,
 	   which is told only if the mailbox stays. */
@@ -176,6 +179,9 @@ void mailhook_mailbox_allocated(struct mailbox *box);
 uint32_t mailhook_fresh_uidvalidity(struct mailbox *box);
 /* NULL if it has none or cannot tell. */
 const char *mailhook_mailbox_guid(struct mailbox *box);
+/* mailhook_place_url() of a place that is this mailbox, made once. */
+const char *mailhook_mailbox_url(struct mailbox *box,
+				 const struct mailhook_place *place);
 
 /* mailhook-transaction.c */
 
@@ -188,6 +194,7 @@ struct mailhook_transaction;
 	 MSE_EVENT_BIT(MSE_EVENT_FLAGS_CLEAR))
 
 void mailhook_transaction_hook(struct mailbox_vfuncs *v);
+void mailhook_transaction_deinit(void);
 /* NULL if nothing of this transaction can be of interest; that is found out
    once. */
 struct mailhook_transaction *
@@ -315,6 +322,10 @@ struct mailhook_quota_notes {
 	const char *saved_cause;
 };
 
+/* Of an array that may not have been created. */
+#define MAILHOOK_COUNT(array) \
+	(array_is_created(array) ? array_count(array) : 0)
+
 struct mailhook_transaction {
 	union mailbox_transaction_module_context module_ctx;
 	pool_t pool;
@@ -326,6 +337,7 @@ struct mailhook_transaction {
 	bool has_id;
 	char id[MSE_UUID_SIZE];
 	const char *expunge_cause, *flags_cause;
+	/* Created by the first that is noted: see MAILHOOK_COUNT(). */
 	ARRAY(struct mailhook_save) saves; /* by order of append */
 	ARRAY_TYPE(seq_range) expunged, expired;
 	ARRAY(struct mailhook_flag_change) changes; /* by uid */

@@ -105,7 +105,7 @@ mailhook_report_saves(struct mailhook_report_context *ctx,
 	ARRAY(struct mailhook_saved) sorted;
 	struct mailhook_saved saved, *each;
 	struct seq_range_iter iter;
-	unsigned int i, count = array_count(&ctx->mt->saves);
+	unsigned int i, count = MAILHOOK_COUNT(&ctx->mt->saves);
 
 	if (count == 0)
 		return;
@@ -166,18 +166,24 @@ static const char *mailhook_names(enum mail_flags flags, const char *a,
 				  const char *b)
 {
 	ARRAY_TYPE(const_string) keywords;
-	string_t *names = t_str_new(64);
+	string_t *names;
 	const char *const *ours, *const *theirs;
 
+	if (a == NULL || *a == '\0') {
+		if (flags == 0)
+			return "";
+		names = t_str_new(64);
+		imap_write_flags(names, flags, NULL);
+		return str_c(names);
+	}
 	t_array_init(&keywords, 8);
-	if (a != NULL && *a != '\0') {
-		theirs = t_strsplit_spaces(b, " ");
-		for (ours = t_strsplit_spaces(a, " "); *ours != NULL; ours++) {
-			if (!str_array_find(theirs, *ours))
-				array_push_back(&keywords, ours);
-		}
+	theirs = t_strsplit_spaces(b, " ");
+	for (ours = t_strsplit_spaces(a, " "); *ours != NULL; ours++) {
+		if (!str_array_find(theirs, *ours))
+			array_push_back(&keywords, ours);
 	}
 	array_append_zero(&keywords);
+	names = t_str_new(64);
 	imap_write_flags(names, flags, array_front(&keywords));
 	return str_c(names);
 }
@@ -263,8 +269,12 @@ static uint32_t mailhook_single_uid(const ARRAY_TYPE(seq_range) *uids)
 
 static const char *mailhook_uidset(const ARRAY_TYPE(seq_range) *uids)
 {
-	string_t *set = t_str_new(64);
+	uint32_t uid = mailhook_single_uid(uids);
+	string_t *set;
 
+	if (uid != 0)
+		return dec2str(uid);
+	set = t_str_new(64);
 	imap_write_seq_range(set, uids);
 	return str_c(set);
 }
@@ -297,8 +307,9 @@ static void mailhook_report_flags(struct mailhook_report_context *ctx,
 	const struct mailhook_group *group;
 	unsigned int i;
 
-	if (array_count(&ctx->mt->changes) == 0)
+	if (MAILHOOK_COUNT(&ctx->mt->changes) == 0)
 		return;
+	p_array_init(&ctx->groups, ctx->mt->pool, 4);
 	if (conflicts != NULL && !array_is_created(conflicts))
 		conflicts = NULL;
 	mailhook_group_changes(ctx, conflicts);
@@ -320,6 +331,8 @@ static uint32_t mailhook_still_there(struct mail_index_view *view,
 	const struct seq_range *range;
 	uint32_t first, last, count = 0;
 
+	if (!array_is_created(uids))
+		return 0;
 	array_foreach(uids, range) {
 		if (mail_index_lookup_seq_range(view, range->seq1, range->seq2,
 						&first, &last))
@@ -344,7 +357,7 @@ static void mailhook_report_expunge(struct mailhook_report_context *ctx,
 {
 	struct mse_event event;
 
-	if (array_count(uids) == 0 ||
+	if (MAILHOOK_COUNT(uids) == 0 ||
 	    (ctx->mt->wants & MSE_EVENT_BIT(type)) == 0)
 		return;
 	mailhook_report_event(ctx, &event, type, 0, ctx->mt->expunge_cause);
@@ -373,8 +386,10 @@ mailhook_report_look(struct mailhook_report_context *ctx,
 
 bool mailhook_report_is_due(const struct mailhook_transaction *mt)
 {
-	return array_count(&mt->saves) > 0 || array_count(&mt->changes) > 0 ||
-		array_count(&mt->expunged) > 0 || array_count(&mt->expired) > 0;
+	return MAILHOOK_COUNT(&mt->saves) > 0 ||
+		MAILHOOK_COUNT(&mt->changes) > 0 ||
+		MAILHOOK_COUNT(&mt->expunged) > 0 ||
+		MAILHOOK_COUNT(&mt->expired) > 0;
 }
 
 void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
@@ -390,10 +405,9 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 	ctx.mt = mt;
 	ctx.box = box;
 	ctx.now = mailhook_now();
-	p_array_init(&ctx.groups, mt->pool, 4);
 	mailhook_place_init(&ctx.place, box);
 	mailhook_report_look(&ctx, changes);
-	ctx.url = mailhook_place_url(&ctx.place, 0);
+	ctx.url = mailhook_mailbox_url(box, &ctx.place);
 	ctx.batch = batch;
 
 	mailhook_report_saves(&ctx, changes);

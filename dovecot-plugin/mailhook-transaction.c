@@ -63,13 +63,44 @@ static enum mse_event_type mailhook_save_type(const struct mailbox *box)
 /* Of a transaction in which nothing is of interest: looked at once. */
 static struct mailhook_transaction mailhook_nothing;
 
+/* The memory of the last transaction that ended, for the next one. Most need
+   no more. */
+#define MAILHOOK_POOL_SIZE 2048
+static pool_t mailhook_spare_pool;
+
+static pool_t mailhook_pool_get(void)
+{
+	pool_t pool = mailhook_spare_pool;
+
+	mailhook_spare_pool = NULL;
+	return pool != NULL ? pool :
+		pool_alloconly_create("mailhook transaction",
+				      MAILHOOK_POOL_SIZE);
+}
+
+static void mailhook_pool_keep(pool_t pool)
+{
+	if (mailhook_spare_pool != NULL) {
+		pool_unref(&pool);
+		return;
+	}
+	/* All but its first block goes. */
+	p_clear(pool);
+	mailhook_spare_pool = pool;
+}
+
+void mailhook_transaction_deinit(void)
+{
+	pool_unref(&mailhook_spare_pool);
+}
+
 static struct mailhook_transaction *
 mailhook_transaction_new(struct mail_user *user,
 			 const struct mse_interest *interest,
 			 mse_event_types_t wants)
 {
 	struct mailhook_transaction *mt;
-	pool_t pool = pool_alloconly_create("mailhook transaction", 1024);
+	pool_t pool = mailhook_pool_get();
 
 	mt = p_new(pool, struct mailhook_transaction, 1);
 	mt->pool = pool;
@@ -78,10 +109,6 @@ mailhook_transaction_new(struct mail_user *user,
 	mt->flag_events_full = interest->flag_events_full;
 	mt->expunges_expire = mailhook_name_listed(interest->expire_services,
 						   user->service);
-	p_array_init(&mt->saves, pool, 4);
-	p_array_init(&mt->expunged, pool, 4);
-	p_array_init(&mt->expired, pool, 4);
-	p_array_init(&mt->changes, pool, 4);
 	return mt;
 }
 
@@ -149,7 +176,7 @@ static void mailhook_transaction_free(struct mailhook_transaction *mt)
 	pool_t pool = mt->pool;
 
 	mailhook_parameters_deinit(mt);
-	pool_unref(&pool);
+	mailhook_pool_keep(pool);
 }
 
 void mailhook_transaction_make_id(struct mailhook_transaction *mt)
@@ -259,6 +286,8 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 		save.source_uri = mailhook_source_uri(mt->pool, src);
 	save.optionals = mailhook_parameters_take(mt, &save, ctx, mail, src);
 	mail_storage_last_error_pop(box->storage);
+	if (!array_is_created(&mt->saves))
+		p_array_init(&mt->saves, mt->pool, 4);
 	array_idx_set(&mt->saves, idx, &save);
 	/* UIDs by the commit, not by some later sync. */
 	ctx->transaction->flags |= MAILBOX_TRANSACTION_FLAG_ASSIGN_UIDS;
@@ -393,6 +422,7 @@ void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 				  struct mail *mail)
 {
 	const struct mail_private *pmail = (const struct mail_private *)mail;
+	ARRAY_TYPE(seq_range) *uids;
 	bool expire;
 
 	if (mt->expunge_cause == NULL) T_BEGIN {
@@ -402,9 +432,12 @@ void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 	expire = pmail->autoexpunged || (mt->expunges_expire &&
 		(mt->left_by == NULL || mt->expunge_cause != mt->left_by));
 	/* Noted for the quota alone, why is enough. */
-	if (mailhook_transaction_wants(mt, MAILHOOK_EXPUNGE_TYPES))
-		seq_range_array_add(expire ? &mt->expired : &mt->expunged,
-				    mail->uid);
+	if (!mailhook_transaction_wants(mt, MAILHOOK_EXPUNGE_TYPES))
+		return;
+	uids = expire ? &mt->expired : &mt->expunged;
+	if (!array_is_created(uids))
+		p_array_init(uids, mt->pool, 4);
+	seq_range_array_add(uids, mail->uid);
 }
 
 static int mailhook_name_cmp(const char *const *a, const char *const *b)
@@ -486,8 +519,11 @@ mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail)
 {
 	struct mailhook_flag_change change;
 	const struct mailhook_flag_change *last = NULL;
-	unsigned int idx = array_count(&mt->changes);
+	unsigned int idx;
 
+	if (!array_is_created(&mt->changes))
+		p_array_init(&mt->changes, mt->pool, 4);
+	idx = array_count(&mt->changes);
 	if (mt->flags_cause == NULL) T_BEGIN {
 		mt->flags_cause = mailhook_flags_cause(mt, mail);
 	} T_END;

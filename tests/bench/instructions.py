@@ -11,6 +11,7 @@ needs a build that tests/system/prepare.sh made, and valgrind and strace.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,13 @@ class Variant:
         return ["setpriv", f"--reuid={MAIL_UID}", f"--regid={MAIL_UID}",
                 f"--groups={groups}"]
 
+    def fresh_session(self, commands, *wrapper):
+        """The same mail and the same index each time: what the index does
+        once in a while, it does in each session or in none."""
+        shutil.rmtree(self.home)
+        subprocess.run(["cp", "-a", self.pristine, self.home], check=True)
+        self.session(commands, *wrapper)
+
     def session(self, commands, *wrapper):
         """One command after the other, as a client that waits for answers."""
         with subprocess.Popen(
@@ -101,15 +109,18 @@ class Variant:
         os.chown(self.home, MAIL_UID, MAIL_UID)
         self.session(["CREATE Bench", *["APPEND INBOX {mail}"] * 1000,
                       "LOGOUT"])
+        self.pristine = self.home.with_name(f"{self.home.name}.pristine")
+        self.home.rename(self.pristine)
+        subprocess.run(["cp", "-a", self.pristine, self.home], check=True)
 
     def instructions(self, commands):
         with tempfile.TemporaryDirectory() as scratch:
             os.chmod(scratch, 0o777)
             # imap runs itself again after doveconf has read the settings.
-            self.session(commands, "valgrind", "--tool=callgrind",
-                         "--trace-children=yes",
-                         f"--callgrind-out-file={scratch}/out.%p",
-                         f"--log-file={scratch}/log")
+            self.fresh_session(
+                commands, "valgrind", "--tool=callgrind",
+                "--trace-children=yes", f"--log-file={scratch}/log",
+                f"--callgrind-out-file={scratch}/out.%p")
             return sum(
                 int(re.search(r"^totals: (\d+)", path.read_text(), re.M)[1])
                 for path in Path(scratch).glob("out.*"))
@@ -117,7 +128,8 @@ class Variant:
     def system_calls(self, commands):
         with tempfile.TemporaryDirectory() as scratch:
             os.chmod(scratch, 0o777)
-            self.session(commands, "strace", "-f", "-o", f"{scratch}/out")
+            self.fresh_session(commands, "strace", "-f", "-o",
+                               f"{scratch}/out")
             return sum(1 for line in open(f"{scratch}/out", "rb")
                        if b"(" in line)
 
