@@ -219,11 +219,14 @@ static void keep_failure(struct mse_item *item,
 
 static void on_test(struct mse_item *item, const struct mse_answer *answer)
 {
+	/* There was no memory for one. */
+	static const struct mse_request unmade = { .url = "", .body = "" };
 	int64_t hold_ms;
 
 	mse_attempt_log(item, answer, mse_answer_judge(answer, &hold_ms) ==
 			MSE_VERDICT_SUCCESS, "");
-	item->test_done(&item->flight.sending->request, answer,
+	item->test_done(item->flight.sending != NULL ?
+			&item->flight.sending->request : &unmade, answer,
 			item->test_context);
 	mse_item_free(&item);
 }

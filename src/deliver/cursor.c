@@ -42,14 +42,14 @@ void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
 
 	/* A Gap's number counts for S only once it is durable. */
 	if (!endpoint->cursor_dirty || endpoint->cursor_job ||
-	    endpoint->gap_jobs > 0 ||
+	    endpoint->gap_jobs > 0 || endpoint->gap_owed ||
 	    (!hurry && now < endpoint->cursor_at_ms + CURSOR_EVERY_MS))
 		return;
 	job = mse_job_new(endpoint, NULL, NULL, cursor_done);
+	endpoint->cursor_at_ms = now;
 	if (job == NULL)
 		return;
 	mse_window_cursor(endpoint, &job->cursor);
-	endpoint->cursor_at_ms = now;
 	if (mse_journal_sync_begin(deliver->parts.journal, &job->sync) < 0) {
 		endpoint->cursor_at_ms = now + NOT_YET_MS;
 		mse_job_free(job);
@@ -64,6 +64,6 @@ void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
 int64_t mse_cursor_commit_at(const struct mse_endpoint *endpoint)
 {
 	return endpoint->cursor_dirty && !endpoint->cursor_job &&
-		endpoint->gap_jobs == 0 ?
+		endpoint->gap_jobs == 0 && !endpoint->gap_owed ?
 		endpoint->cursor_at_ms + CURSOR_EVERY_MS : INT64_MAX;
 }

@@ -107,6 +107,7 @@ struct mse_endpoint {
 	struct mse_journal_reader *reader;
 	struct mse_position read_position;
 	int64_t read_error_until_ms;
+	bool gap_owed; /* a file went unread, and its Gap is not made yet */
 	struct mse_item *first, *last; /* window, by number */
 	unsigned int window_count, unresolved;
 	size_t window_octets;
@@ -365,9 +366,12 @@ int mse_gap_die(struct mse_item *item, enum mse_row_state state,
 		const char *reason);
 /* A Gap alone. */
 int mse_gap_add(struct mse_endpoint *endpoint, const struct mse_gap *gap);
-/* A Gap whose row is durable already, in a lane of its own. */
+/* A Gap whose row the caller makes durable, in a lane of its own; and if it
+   could not. */
 int mse_gap_begin(struct mse_endpoint *endpoint,
 		  const struct mse_ledger_row *row, uint64_t lowest);
+void mse_gap_withdraw(struct mse_endpoint *endpoint,
+		      const struct mse_ledger_row *row);
 int mse_gap_announce(struct mse_endpoint *endpoint, uint64_t gap,
 		     uint64_t lowest);
 /* A Gap in a lane of its own is attempted before anything is read on. */

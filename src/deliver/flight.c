@@ -86,8 +86,6 @@ void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
 	take_off(flight);
 	if (post(flight, body, id, kind) == 0)
 		return;
-	if (flight->sending == NULL)
-		flight->sending = calloc(1, sizeof(*flight->sending));
 	on_answer(flight, &answer);
 }
 

@@ -229,6 +229,8 @@ int mse_gap_add(struct mse_endpoint *endpoint, const struct mse_gap *gap)
 
 	if (job == NULL || add_gap(job, gap) < 0) {
 		mse_job_free(job);
+		if (lane != NULL)
+			mse_endpoint_update_lane(endpoint, lane);
 		return -1;
 	}
 	mse_job_submit(job);
@@ -241,10 +243,13 @@ int mse_gap_begin(struct mse_endpoint *endpoint,
 {
 	struct mse_lane *lane = mse_lanes_get(&endpoint->lanes, row->lane);
 
-	if (lane == NULL ||
-	    mse_gap_announce(endpoint, row->sequence, lowest > 0 ? lowest :
-			     row->sequence) < 0)
+	if (lane == NULL)
 		return -1;
+	if (mse_gap_announce(endpoint, row->sequence, lowest > 0 ? lowest :
+			     row->sequence) < 0) {
+		mse_endpoint_update_lane(endpoint, lane);
+		return -1;
+	}
 	lane->parked++;
 	lane->low = lane->head.sequence = row->sequence;
 	lane->head.gap = true;
@@ -256,6 +261,18 @@ int mse_gap_begin(struct mse_endpoint *endpoint,
 	mse_gap_unattempted(lane, endpoint);
 	mse_endpoint_update_lane(endpoint, lane);
 	return 0;
+}
+
+void mse_gap_withdraw(struct mse_endpoint *endpoint,
+		      const struct mse_ledger_row *row)
+{
+	struct mse_lane *lane = mse_lanes_find(&endpoint->lanes, row->lane);
+
+	mse_gap_announced(endpoint, row->sequence);
+	endpoint->parked--;
+	endpoint->parked_octets -= row->record_len;
+	lane->parked--;
+	mse_endpoint_update_lane(endpoint, lane);
 }
 
 static void trim_dead(struct mse_job *job)
@@ -276,9 +293,12 @@ static void trim_dead(struct mse_job *job)
 static int die_alone(struct mse_item *item)
 {
 	struct mse_endpoint *endpoint = item->endpoint;
+	uint64_t sequence = item->sequence;
 
-	mse_gap_announced(endpoint, item->sequence);
-	return mse_parked_leave(item, MSE_ROW_DEAD);
+	if (mse_parked_leave(item, MSE_ROW_DEAD) < 0)
+		return -1;
+	mse_gap_announced(endpoint, sequence);
+	return 0;
 }
 
 static void leave_parked(struct mse_item *item)

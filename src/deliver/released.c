@@ -3,7 +3,8 @@
  *
  * Invariant: what was read of the file is parked with its number, the rest is
  * a Gap, and the cursor stands behind the file, all durable before the file
- * is unlinked.
+ * is unlinked. If that cannot be had (the ledger's disk is full), nothing has
+ * changed, and the reader meets the file's end as released.
  */
 #include "deliver/endpoint.h"
 
@@ -82,11 +83,11 @@ static int jump_over(struct jump *jump, const struct mse_journal_file *file,
 			return -1;
 		jump->has_row = true;
 	}
-	mse_journal_reader_free(&endpoint->reader);
 	endpoint->read_position = position;
 	return 0;
 }
 
+/* Memory first: once it is committed nothing can fail. */
 static int commit(struct jump *jump, const struct mse_gap *gap,
 		  struct mse_error *error_r)
 {
@@ -94,16 +95,21 @@ static int commit(struct jump *jump, const struct mse_gap *gap,
 	struct mse_deliver *deliver = endpoint->deliver;
 
 	mse_window_cursor(endpoint, &jump->cursor);
-	if (mse_ledger_worker_call(deliver->parts.ledger, store, jump,
-				   error_r) < 0)
-		return -1;
-	endpoint->cursor = jump->cursor;
-	if (!jump->has_row)
-		return 0;
-	if (mse_gap_begin(endpoint, &jump->row.row, gap->from) < 0)
+	if (jump->has_row &&
+	    mse_gap_begin(endpoint, &jump->row.row, gap->from) < 0)
 		return mse_error_set(error_r, "out of memory");
-	mse_deliver_log(deliver, MSE_LOG_WARNING, "endpoint %s: Gap: %s",
-			endpoint->name, gap->reason);
+	if (mse_ledger_worker_call(deliver->parts.ledger, store, jump,
+				   error_r) < 0) {
+		if (jump->has_row)
+			mse_gap_withdraw(endpoint, &jump->row.row);
+		return -1;
+	}
+	endpoint->cursor = jump->cursor;
+	mse_journal_reader_free(&endpoint->reader);
+	if (jump->has_row)
+		mse_deliver_log(deliver, MSE_LOG_WARNING,
+				"endpoint %s: Gap: %s", endpoint->name,
+				gap->reason);
 	return 0;
 }
 
@@ -119,16 +125,30 @@ static int leave_file(struct mse_endpoint *endpoint,
 			"delivered (journal_limit)"
 	};
 	struct jump jump = { .endpoint = endpoint };
+	struct mse_position position;
+	uint64_t next_sequence;
+	size_t taken_next;
+	bool caught_up;
 	int ret = -1;
 
 	mse_window_park(endpoint, true);
 	if (mse_ledger_worker_call(endpoint->deliver->parts.ledger, nothing,
 				   NULL, error_r) < 0)
 		return -1;
+	position = endpoint->read_position;
+	next_sequence = endpoint->next_sequence;
+	taken_next = endpoint->taken_next;
+	caught_up = endpoint->caught_up;
 	if (jump_over(&jump, file, &gap) < 0)
 		mse_error_set(error_r, "out of memory");
 	else
 		ret = commit(&jump, &gap, error_r);
+	if (ret < 0) {
+		endpoint->read_position = position;
+		endpoint->next_sequence = next_sequence;
+		endpoint->taken_next = taken_next;
+		endpoint->caught_up = caught_up;
+	}
 	if (jump.has_row)
 		mse_row_clear(&jump.row);
 	return ret;

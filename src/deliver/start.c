@@ -60,10 +60,13 @@ struct checkpoint {
 static int try_checkpoint(const struct mse_position *position, void *context)
 {
 	struct checkpoint *checkpoint = context;
+	enum mse_match match;
 
-	if (position->offset > checkpoint->below ||
-	    mse_journal_match(checkpoint->journal, position) != MSE_MATCH_YES)
+	if (position->offset > checkpoint->below)
 		return 0;
+	match = mse_journal_match(checkpoint->journal, position);
+	if (match != MSE_MATCH_YES)
+		return match == MSE_MATCH_UNKNOWN ? -1 : 0;
 	checkpoint->position = *position;
 	checkpoint->found = true;
 	return 1;
@@ -200,6 +203,8 @@ static int go_on(struct start *start, struct mse_error *error_r)
 	const char *reason = gap_reason(match, restored, strcmp(
 		cursor->filters, endpoint->conf->filters) != 0);
 
+	if (match == MSE_MATCH_UNKNOWN)
+		return mse_error_set(error_r, "out of memory");
 	if (match != MSE_MATCH_YES && go_back(endpoint, match, error_r) < 0)
 		return -1;
 	if (restored)

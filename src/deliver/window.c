@@ -153,19 +153,6 @@ static bool may_read(struct mse_endpoint *endpoint)
 		endpoint->window_octets < MSE_WINDOW_OCTETS;
 }
 
-static void take_released(struct mse_endpoint *endpoint)
-{
-	struct mse_gap gap = {
-		.reason = "a journal file was released before it was "
-			"delivered (journal_limit)"
-	};
-
-	if (mse_gap_add(endpoint, &gap) < 0)
-		mse_deliver_log(endpoint->deliver, MSE_LOG_ERROR,
-				"endpoint %s: out of memory: a Gap is missing",
-				endpoint->name);
-}
-
 /* Memory is out, or the file cannot be read: from here once more, later. */
 static void read_again(struct mse_endpoint *endpoint, int64_t now,
 		       const char *why)
@@ -176,19 +163,45 @@ static void read_again(struct mse_endpoint *endpoint, int64_t now,
 	endpoint->read_error_until_ms = now + 1000;
 }
 
+/* False: not yet, and nothing is read before it. */
+static bool pay_gap(struct mse_endpoint *endpoint, int64_t now)
+{
+	struct mse_gap gap = {
+		.reason = "a journal file was released before it was "
+			"delivered (journal_limit)"
+	};
+
+	if (!endpoint->gap_owed)
+		return true;
+	if (mse_gap_add(endpoint, &gap) < 0) {
+		read_again(endpoint, now, "out of memory for a Gap");
+		return false;
+	}
+	endpoint->gap_owed = false;
+	return true;
+}
+
+static bool open_reader(struct mse_endpoint *endpoint, int64_t now)
+{
+	if (endpoint->reader == NULL)
+		endpoint->reader = mse_journal_reader_new(
+			endpoint->deliver->parts.journal,
+			&endpoint->read_position);
+	if (endpoint->reader == NULL)
+		read_again(endpoint, now, "out of memory");
+	return endpoint->reader != NULL;
+}
+
 bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 {
 	struct mse_read_result result;
 	struct mse_error error = { "" };
 	unsigned int budget = READ_BUDGET;
 
-	if (now < endpoint->read_error_until_ms)
+	if (now < endpoint->read_error_until_ms || !pay_gap(endpoint, now) ||
+	    !open_reader(endpoint, now))
 		return false;
-	if (endpoint->reader == NULL)
-		endpoint->reader = mse_journal_reader_new(
-			endpoint->deliver->parts.journal,
-			&endpoint->read_position);
-	while (endpoint->reader != NULL && may_read(endpoint)) {
+	while (may_read(endpoint)) {
 		if (budget-- == 0)
 			return true;
 		switch (mse_journal_reader_next(endpoint->reader, &result,
@@ -207,7 +220,7 @@ bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 			break;
 		case MSE_READ_RELEASED:
 			endpoint->caught_up = true;
-			take_released(endpoint);
+			endpoint->gap_owed = true;
 			break;
 		case MSE_READ_ERROR:
 			read_again(endpoint, now, error.text);
@@ -215,6 +228,8 @@ bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 		}
 		endpoint->read_position = result.position;
 		endpoint->cursor_dirty = true;
+		if (!pay_gap(endpoint, now))
+			return false;
 		if (endpoint->next_sequence >
 		    endpoint->first_sequence + 2 * MSE_WINDOW_MAX)
 			endpoint->caught_up = true;

@@ -127,11 +127,16 @@ static void on_loss(unsigned int slot, const struct mse_presence_slot *data,
 	/* The slot remembers its first loss ever; what was told is over. */
 	if (*announced > 0 && derive->announced_until[slot] > since)
 		since = derive->announced_until[slot];
-	if ((!mse_derive_seen_has(&derive->seen, cause) &&
-	     mse_derive_gap_add(derive, cause, "lost in a mail process",
-				data->lost - *announced, since,
-				data->lost_until_ms) < 0) ||
-	    mse_derive_note_announced(derive, slot, data->lost) < 0) {
+	if (mse_derive_note_announced(derive, slot, data->lost) < 0) {
+		look->failed = true;
+		return;
+	}
+	if (!mse_derive_seen_has(&derive->seen, cause) &&
+	    mse_derive_gap_add(derive, cause, "lost in a mail process",
+			       data->lost - *announced, since,
+			       data->lost_until_ms) < 0) {
+		/* Neither of them, or it would be told twice or never. */
+		derive->changes.announced_count--;
 		look->failed = true;
 		return;
 	}
@@ -178,32 +183,60 @@ struct late_look {
 	struct mse_derive_tail *tail;
 };
 
-static void append_late(struct mse_buf *buf, const struct mse_slice *text)
+/* 0, or -1 with the buffer as it was at len: what stands there already must
+   not be spoilt by what finds no room. */
+static int keep_whole(struct mse_buf *buf, size_t len)
 {
+	if (!mse_buf_failed(buf))
+		return 0;
+	buf->failed = false;
+	mse_buf_truncate(buf, len);
+	return -1;
+}
+
+int mse_derive_put_event(const struct mse_event *event, struct mse_buf *buf)
+{
+	size_t len = buf->len;
+
+	mse_event_write(event, buf);
+	return keep_whole(buf, len);
+}
+
+static int append_late(struct mse_buf *buf, const struct mse_slice *text)
+{
+	size_t len = buf->len;
+
 	mse_buf_append_char(buf, MSE_RECORD_SEPARATOR);
 	mse_buf_append(buf, text->data, text->len - 1);
 	mse_buf_append_str(buf, ",\"late\":true}\n");
+	return keep_whole(buf, len);
 }
 
 /* Each whole record behind the seal, in order, each once in this process;
    `handled` tells those that an earlier one appended again. */
-static void on_late(const char *text, size_t len, void *context)
+static int on_late(const char *text, size_t len, void *context)
 {
 	struct late_look *look = context;
 	struct mse_derive *derive = look->derive;
+	uint64_t met = look->tail->met + len + 2;
 	struct mse_record record;
+	int ret = 0;
 
-	look->tail->met += len + 2;
-	if (look->tail->met <= look->tail->handled)
-		return;
-	look->tail->handled = look->tail->met;
+	if (met <= look->tail->handled) {
+		look->tail->met = met;
+		return 0;
+	}
 	if (mse_record_parse(text, len, &record, NULL) < 0)
-		return;
-	if (!mse_derive_seen_has(&derive->seen, record.id)) {
-		append_late(&derive->late, &record.bytes);
-		derive->late_records++;
+		return -1;
+	if (!mse_derive_seen_has(&derive->seen, record.id))
+		ret = append_late(&derive->late, &record.bytes);
+	if (ret == 0) {
+		derive->late_records +=
+			!mse_derive_seen_has(&derive->seen, record.id);
+		look->tail->met = look->tail->handled = met;
 	}
 	mse_record_clear(&record);
+	return ret;
 }
 
 static int read_tail(struct mse_derive *derive, struct mse_derive_tail *tail,
@@ -211,14 +244,14 @@ static int read_tail(struct mse_derive *derive, struct mse_derive_tail *tail,
 {
 	struct late_look look = { .derive = derive, .tail = tail };
 	uint64_t handled = tail->handled;
+	int ret;
 
-	if (mse_journal_each_late(derive->journal, tail->file, on_late, &look,
-				  error_r) < 0)
-		return -1;
-	if (tail->handled != handled &&
-	    mse_derive_note_late(derive, tail) < 0)
-		return mse_error_set(error_r, "out of memory for late records");
-	return 0;
+	ret = mse_journal_each_late(derive->journal, tail->file, on_late,
+				    &look, error_r);
+	/* Forgetting it costs one id twice after a crash. */
+	if (tail->handled != handled)
+		(void)mse_derive_note_late(derive, tail);
+	return ret;
 }
 
 /* What stays incomplete behind a seal has lost its writer. */
@@ -230,21 +263,23 @@ static int look_for_torn(struct mse_derive *derive,
 	char cause[MSE_DERIVE_CAUSE_SIZE];
 	uint64_t end = file->sealed_length + tail->met;
 
-	tail->torn_told = true;
-	if (file->size <= end)
+	if (file->size <= end) {
+		tail->torn_told = true;
 		return 0;
+	}
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64, tail->file, end);
 	if (!mse_derive_seen_has(&derive->seen, cause)) {
-		derive->met.torn++;
 		if (mse_derive_gap_add(derive, cause,
 				       "torn record in the journal", 1, 0,
 				       file->newest_ms) < 0)
 			return mse_error_set(error_r, "out of memory for "
 					     "gaps");
+		derive->met.torn++;
 	}
 	/* The next start looks again, from a cursor behind that Gap. */
-	return mse_derive_note_late(derive, tail) < 0 ?
-		mse_error_set(error_r, "out of memory for late records") : 0;
+	tail->torn_told = true;
+	(void)mse_derive_note_late(derive, tail);
+	return 0;
 }
 
 static int look_at_tail(struct mse_derive *derive,
@@ -259,9 +294,11 @@ static int look_at_tail(struct mse_derive *derive,
 	if (file->size <= file->sealed_length)
 		return 0;
 	if (tail->looked_at != file->size) {
+		if (read_tail(derive, tail, error_r) < 0)
+			return -1;
 		tail->looked_at = file->size;
 		tail->same_since = mono_ms;
-		return read_tail(derive, tail, error_r);
+		return 0;
 	}
 	if (tail->torn_told || mono_ms - tail->same_since < TORN_AFTER_MS)
 		return 0;

@@ -115,6 +115,8 @@ struct mse_derive {
 	bool in_damage, damage_torn;
 	uint64_t damage_start;
 	char damage_file[MSE_UUID_SIZE];
+	/* A file that went away unread, while its Gap is not in line; "". */
+	char released_cause[MSE_DERIVE_CAUSE_SIZE];
 
 	char checkpoint_file[MSE_UUID_SIZE];
 	uint64_t checkpoint_offset;     /* of the last one */
@@ -179,6 +181,8 @@ int mse_derive_gap_add(struct mse_derive *derive, const char *cause,
 void mse_derive_gap_write(const struct mse_derive *derive,
 			  const struct mse_derive_gap *gap,
 			  struct mse_buf *buf);
+/* Appends the record to buf; -1: memory is out, and buf is as it was. */
+int mse_derive_put_event(const struct mse_event *event, struct mse_buf *buf);
 /* Looks at presence and at tails of sealed files. */
 int mse_derive_look_at_presence(struct mse_derive *derive,
 				struct mse_error *error_r);

@@ -229,6 +229,8 @@ static int place(struct mse_derive *derive, struct memory *memory)
 		return 0;
 	}
 	match = mse_journal_match(derive->journal, there);
+	if (match == MSE_MATCH_UNKNOWN)
+		return -1;
 	if (match == MSE_MATCH_YES) {
 		derive->position = derive->committed = *there;
 		return 0;

@@ -102,11 +102,6 @@ static int close_damage(struct mse_derive *derive, int64_t until_ms,
 
 	if (!derive->in_damage)
 		return 0;
-	derive->in_damage = false;
-	if (derive->damage_torn)
-		derive->met.torn++;
-	else
-		derive->met.damaged++;
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64,
 		 derive->damage_file, derive->damage_start);
 	if (mse_derive_gap_add(derive, cause, derive->damage_torn ?
@@ -114,6 +109,11 @@ static int close_damage(struct mse_derive *derive, int64_t until_ms,
 			       "damaged journal", derive->damage_torn ? 1 : 0,
 			       derive->last_record_ms, until_ms) < 0)
 		return out_of_memory(error_r);
+	derive->in_damage = false;
+	if (derive->damage_torn)
+		derive->met.torn++;
+	else
+		derive->met.damaged++;
 	return 0;
 }
 
@@ -180,8 +180,25 @@ static int take_record(struct mse_derive *derive,
 	    MSE_CHECKPOINT_EVERY)
 		return 0;
 	derive->checkpoint_offset = position->offset;
-	return mse_derive_note_checkpoint(derive, position) < 0 ?
-		out_of_memory(error_r) : 0;
+	/* Without one a cursor would only go back further. */
+	(void)mse_derive_note_checkpoint(derive, position);
+	return 0;
+}
+
+/* What could not be put in line when it was met. */
+static int put_released_in_line(struct mse_derive *derive,
+				struct mse_error *error_r)
+{
+	if (derive->released_cause[0] == '\0')
+		return 0;
+	if (mse_sessions_forget(derive) < 0 ||
+	    mse_derive_gap_add(derive, derive->released_cause,
+			       "the journal was released unread", 0,
+			       derive->last_record_ms,
+			       mse_clock_wall(derive->clock)) < 0)
+		return out_of_memory(error_r);
+	derive->released_cause[0] = '\0';
+	return 0;
 }
 
 /* The reader stands in the next file already. */
@@ -189,18 +206,11 @@ static int take_released(struct mse_derive *derive,
 			 const struct mse_read_result *result,
 			 struct mse_error *error_r)
 {
-	char cause[MSE_DERIVE_CAUSE_SIZE];
-
-	snprintf(cause, sizeof(cause), "position:%s:%" PRIu64,
-		 derive->position.file, derive->position.offset);
+	snprintf(derive->released_cause, sizeof(derive->released_cause),
+		 "position:%s:%" PRIu64, derive->position.file,
+		 derive->position.offset);
 	derive->position = result->position;
-	if (mse_sessions_forget(derive) < 0)
-		return out_of_memory(error_r);
-	return mse_derive_gap_add(derive, cause,
-				  "the journal was released unread", 0,
-				  derive->last_record_ms,
-				  mse_clock_wall(derive->clock)) < 0 ?
-		out_of_memory(error_r) : 0;
+	return put_released_in_line(derive, error_r);
 }
 
 /* Returns 0 at the end, 1 if there may be more, -1. */
@@ -211,6 +221,8 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 	int ret = 0;
 
 	derive->at_end = false;
+	if (put_released_in_line(derive, error_r) < 0)
+		return -1;
 	for (i = 0; i < READ_AT_ONCE && ret == 0; i++) {
 		if (!mse_derive_may_read(derive))
 			return 0;
@@ -218,6 +230,8 @@ static int read_on(struct mse_derive *derive, struct mse_error *error_r)
 						error_r)) {
 		case MSE_READ_RECORD:
 			ret = take_record(derive, &result, error_r);
+			if (ret < 0)
+				mse_journal_reader_again(derive->reader);
 			break;
 		case MSE_READ_DAMAGE:
 			take_damage(derive, &result);
@@ -403,12 +417,13 @@ static int append(struct mse_derive *derive, int64_t mono_ms,
 		return 0;
 	if (mono_ms < derive->append_at)
 		return 1;
-	mse_buf_init(&bytes, APPEND_MAX);
+	/* All that is in line has room, the Gaps beside it too. */
+	mse_buf_init(&bytes, 3 * APPEND_MAX);
 	mse_buf_append(&bytes, derive->late.data, derive->late.len);
 	mse_buf_append(&bytes, derive->events.data, derive->events.len);
 	mse_derive_resyncs_write(derive, &bytes, &records);
 	write_gaps(derive, &bytes, &records);
-	if (mse_buf_failed(&bytes) || mse_buf_failed(&derive->late)) {
+	if (mse_buf_failed(&bytes)) {
 		ret = out_of_memory(error_r);
 	} else if (records > 0 &&
 		   mse_appender_try(derive->appender, &bytes, records) < 0) {
@@ -460,6 +475,7 @@ static bool commit_goes_first(const struct mse_derive *derive, int64_t mono_ms)
 static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 	       struct mse_error *error_r)
 {
+	bool looked;
 	int ret;
 
 	if (commit_goes_first(derive, mono_ms)) {
@@ -479,10 +495,10 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 		return -1;
 	if (!derive->caught_up)
 		return commit(derive, mono_ms, false, error_r);
-	if (look_around(derive, mono_ms, error_r) < 0)
-		return -1;
+	/* What is in line may go all the same: perhaps it is in the way. */
+	looked = look_around(derive, mono_ms, error_r) == 0;
 	mse_derive_resolve(derive, mono_ms);
-	ret = append(derive, mono_ms, error_r);
+	ret = append(derive, mono_ms, looked ? error_r : NULL);
 	if (ret < 0) {
 		/* The append's sentence is the one to tell. */
 		(void)commit(derive, mono_ms, false, NULL);
@@ -491,7 +507,7 @@ static int run(struct mse_derive *derive, int64_t mono_ms, bool *more_r,
 	if (mse_derive_resyncs_settle(derive, error_r) < 0)
 		return -1;
 	if (commit(derive, mono_ms, ret == 0 && derive->batch == NULL,
-		   error_r) < 0)
+		   looked ? error_r : NULL) < 0 || !looked)
 		return -1;
 	/* There was nothing to commit. */
 	if (derive->at_end && mse_derive_is_idle(derive))

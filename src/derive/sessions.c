@@ -238,6 +238,7 @@ static int put_in_line(struct mse_derive *derive,
 {
 	struct mse_derive_copy copy;
 	char instance[MSE_UUID_SIZE];
+	int ret;
 
 	if (mse_derive_copy_init(derive, login, MSE_EVENT_LOGOUT,
 				 mse_clock_wall(derive->clock), &copy) < 0)
@@ -249,10 +250,11 @@ static int put_in_line(struct mse_derive *derive,
 		copy.event.slot = (unsigned int)strtoul(slot, NULL, 10);
 	}
 	mse_event_set_string(&copy.event, MSE_PARAM_DISCONNECT, "lost");
-	mse_event_write(&copy.event, &derive->late);
+	ret = mse_derive_put_event(&copy.event, &derive->late);
 	mse_derive_copy_clear(&copy);
-	derive->late_records++;
-	return 0;
+	if (ret == 0)
+		derive->late_records++;
+	return ret;
 }
 
 /* Nothing can or need be told of it. */
@@ -275,10 +277,13 @@ static int conclude(struct mse_derive *derive,
 
 	if (!suspect->confirmed)
 		return 0;
-	if (suspect->forget || suspect->login == NULL ||
-	    mse_record_parse(suspect->login, strlen(suspect->login), &login,
-			     NULL) < 0)
+	if (suspect->forget || suspect->login == NULL)
 		return forget(derive, suspect, asleep);
+	ret = mse_record_parse(suspect->login, strlen(suspect->login), &login,
+			       NULL);
+	if (ret < 0)
+		return ret == MSE_RECORD_NO_MEMORY ? -1 :
+			forget(derive, suspect, asleep);
 	ret = put_in_line(derive, &login, suspect->key, asleep,
 			  suspect->value);
 	mse_record_clear(&login);

@@ -151,6 +151,7 @@ static int scan_member(struct mse_json_scan *scan, void *context)
 	return 0;
 }
 
+/* 0, -1 if it is no string, or MSE_RECORD_NO_MEMORY. */
 static int decode_member(const struct mse_slice *span, char **value_r)
 {
 	if (span->data == NULL)
@@ -158,14 +159,14 @@ static int decode_member(const struct mse_slice *span, char **value_r)
 	if (span->data[0] != '"')
 		return -1;
 	*value_r = mse_json_scan_decode(span);
-	return *value_r == NULL ? -1 : 0;
+	return *value_r == NULL ? MSE_RECORD_NO_MEMORY : 0;
 }
 
 static int decode_uuid(const struct mse_slice *span,
 		       char uuid_r[MSE_UUID_SIZE])
 {
 	char *id = NULL;
-	int ret = -1;
+	int ret;
 
 	/* As it is always written; else with escapes, if at all. */
 	if (span->data != NULL && span->len == MSE_UUID_SIZE + 1 &&
@@ -174,11 +175,11 @@ static int decode_uuid(const struct mse_slice *span,
 		uuid_r[MSE_UUID_SIZE - 1] = '\0';
 		return mse_uuid_is_valid(uuid_r) ? 0 : -1;
 	}
-	if (decode_member(span, &id) == 0 && id != NULL &&
-	    mse_uuid_is_valid(id)) {
+	ret = decode_member(span, &id);
+	if (ret == 0 && (id == NULL || !mse_uuid_is_valid(id)))
+		ret = -1;
+	if (ret == 0)
 		memcpy(uuid_r, id, MSE_UUID_SIZE);
-		ret = 0;
-	}
 	free(id);
 	return ret;
 }
@@ -199,21 +200,40 @@ static int decode_presence(const struct mse_slice *slot,
 	return decode_uuid(instance, record->instance);
 }
 
+static int decode_strings(const struct mse_slice *spans,
+			  struct mse_record *record)
+{
+	char **const strings[MEMBER_COUNT] = {
+		[MEMBER_TYPE] = &record->type_name,
+		[MEMBER_TIME] = &record->time_text,
+		[MEMBER_USER] = &record->user,
+		[MEMBER_OWNER] = &record->owner,
+		[MEMBER_MAILBOX] = &record->mailbox,
+		[MEMBER_OLD_MAILBOX] = &record->old_mailbox,
+		[MEMBER_CAUSE] = &record->cause,
+		[MEMBER_SOCKET] = &record->socket,
+	};
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < MEMBER_COUNT && ret == 0; i++) {
+		if (strings[i] != NULL)
+			ret = decode_member(&spans[i], strings[i]);
+	}
+	return ret;
+}
+
 static int decode(const struct mse_slice *spans, struct mse_record *record)
 {
-	if (decode_uuid(&spans[MEMBER_ID], record->id) < 0 ||
-	    decode_presence(&spans[MEMBER_SLOT], &spans[MEMBER_INSTANCE],
-			    record) < 0 ||
-	    decode_member(&spans[MEMBER_TYPE], &record->type_name) < 0 ||
-	    decode_member(&spans[MEMBER_TIME], &record->time_text) < 0 ||
-	    decode_member(&spans[MEMBER_USER], &record->user) < 0 ||
-	    decode_member(&spans[MEMBER_OWNER], &record->owner) < 0 ||
-	    decode_member(&spans[MEMBER_MAILBOX], &record->mailbox) < 0 ||
-	    decode_member(&spans[MEMBER_OLD_MAILBOX],
-			  &record->old_mailbox) < 0 ||
-	    decode_member(&spans[MEMBER_CAUSE], &record->cause) < 0 ||
-	    decode_member(&spans[MEMBER_SOCKET], &record->socket) < 0)
-		return -1;
+	int ret = decode_uuid(&spans[MEMBER_ID], record->id);
+
+	if (ret == 0)
+		ret = decode_presence(&spans[MEMBER_SLOT],
+				      &spans[MEMBER_INSTANCE], record);
+	if (ret == 0)
+		ret = decode_strings(spans, record);
+	if (ret < 0)
+		return ret;
 	if (record->type_name == NULL || record->time_text == NULL ||
 	    mse_timestamp_parse(record->time_text, &record->time_ms) < 0 ||
 	    spans[MEMBER_DATA].data == NULL ||
@@ -224,7 +244,7 @@ static int decode(const struct mse_slice *spans, struct mse_record *record)
 				       record->user);
 	record->type = mse_event_type_find(record->type_name);
 	record->data = spans[MEMBER_DATA];
-	return record->owner == NULL ? -1 : 0;
+	return record->owner == NULL ? MSE_RECORD_NO_MEMORY : 0;
 }
 
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
@@ -233,6 +253,7 @@ int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 	struct members members = { .record = record_r };
 	struct mse_json_scan scan = { text, text + len, 0 };
 	const char *wrong = NULL;
+	int ret = 0;
 
 	memset(record_r, 0, sizeof(*record_r));
 	if (len > MSE_RECORD_MAX)
@@ -245,12 +266,17 @@ int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 	mse_json_scan_space(&scan);
 	if (wrong == NULL && scan.pos != scan.end)
 		wrong = "something follows the JSON object";
-	if (wrong == NULL && decode(members.spans, record_r) < 0)
+	if (wrong == NULL)
+		ret = decode(members.spans, record_r);
+	if (ret == MSE_RECORD_NO_MEMORY)
+		wrong = "memory is out";
+	else if (ret < 0)
 		wrong = "a record needs id (a UUID), type, time (RFC 3339) "
 			"and data";
 	if (wrong != NULL) {
 		mse_record_clear(record_r);
-		return mse_error_set(error_r, "%s", wrong);
+		(void)mse_error_set(error_r, "%s", wrong);
+		return ret < 0 ? ret : -1;
 	}
 	record_r->bytes.data = text;
 	record_r->bytes.len = len;

@@ -51,9 +51,13 @@ struct mse_record {
 	struct mse_slice bytes;   /* the JSON text, without RS and LF */
 };
 
+/* Less than 0, but not -1: nothing is wrong with the record, nor proved to
+   be right; the same text again, later. */
+#define MSE_RECORD_NO_MEMORY (-2)
 /* text is what stands between RS and LF. Checks that it is one well-formed
    JSON object of valid UTF-8 with id, type, time and data; -1 and a sentence
-   if not (*record_r is then clear). Free with mse_record_clear(). */
+   if not, MSE_RECORD_NO_MEMORY if that cannot be told (*record_r is then
+   clear). Free with mse_record_clear(). */
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 		     struct mse_error *error_r);
 void mse_record_clear(struct mse_record *record);

@@ -63,7 +63,7 @@ static int read_header(struct mse_jfile *file, const char *name,
 	char block[HEADER_MAX];
 	const char *lf;
 	ssize_t len;
-	int ret = 1;
+	int ret;
 
 	len = mse_jfile_read(file, block, sizeof(block), 0);
 	if (len < 0) {
@@ -73,9 +73,15 @@ static int read_header(struct mse_jfile *file, const char *name,
 	if (len < 2 || block[0] != MSE_RECORD_SEPARATOR)
 		return 1;
 	lf = memchr(block, '\n', (size_t)len);
-	if (lf == NULL || mse_record_parse(block + 1, (size_t)(lf - block - 1),
-					   &record, NULL) < 0)
+	if (lf == NULL)
 		return 1;
+	ret = mse_record_parse(block + 1, (size_t)(lf - block - 1), &record,
+			       NULL);
+	if (ret == MSE_RECORD_NO_MEMORY)
+		return mse_error_set(error_r, "memory is out");
+	if (ret < 0)
+		return 1;
+	ret = 1;
 	if (strcmp(record.type_name, MSE_JOURNAL_HEADER_TYPE) == 0 &&
 	    mse_uuid_is_valid(record.id)) {
 		ret = 0;
@@ -136,7 +142,12 @@ int mse_jfile_open(int dir_fd, const char *name, struct mse_jfile **file_r,
 		mse_jfile_unref(&file);
 		return ret < 0 ? -1 : 2;
 	}
-	mse_jfile_refresh(file);
+	if (mse_jfile_refresh(file) < 0) {
+		mse_error_set(error_r, "cannot look at %s: %s", name,
+			      strerror(errno));
+		mse_jfile_unref(&file);
+		return -1;
+	}
 	*file_r = file;
 	return 0;
 }
@@ -158,15 +169,16 @@ void mse_jfile_unref(struct mse_jfile **_file)
 	free(file);
 }
 
-void mse_jfile_refresh(struct mse_jfile *file)
+int mse_jfile_refresh(struct mse_jfile *file)
 {
 	struct stat st;
 
 	if (fstat(file->fd, &st) < 0)
-		return;
+		return -1;
 	file->info.size = (uint64_t)st.st_size;
 	file->info.newest_ms = (int64_t)st.st_mtim.tv_sec * 1000 +
 		st.st_mtim.tv_nsec / 1000000;
+	return 0;
 }
 
 uint64_t mse_jfile_limit(const struct mse_jfile *file)

@@ -56,15 +56,17 @@ int mse_jfile_open(int dir_fd, const char *name, struct mse_jfile **file_r,
 		   struct mse_error *error_r);
 struct mse_jfile *mse_jfile_ref(struct mse_jfile *file);
 void mse_jfile_unref(struct mse_jfile **file);
-/* Size and time of its last change, as they are now. */
-void mse_jfile_refresh(struct mse_jfile *file);
+/* Size and time of its last change, as they are now. -1 with errno if they
+   cannot be told: then they are what they were. */
+int mse_jfile_refresh(struct mse_jfile *file);
 /* Up to where readers read: the seal, else UINT64_MAX. */
 uint64_t mse_jfile_limit(const struct mse_jfile *file);
 /* len octets at offset, fewer only at the end; -1 with errno. */
 ssize_t mse_jfile_read(const struct mse_jfile *file, void *data, size_t len,
 		       uint64_t offset);
 /* The last whole record that ends at or before limit (exact: at limit); the
-   header counts. -1 if there is none. */
+   header counts. -1 if there is none, MSE_RECORD_NO_MEMORY if it cannot be
+   told. */
 int mse_jfile_last_record(const struct mse_jfile *file, uint64_t limit,
 			  bool exact, char id_r[MSE_UUID_SIZE],
 			  uint64_t *end_r);

@@ -132,7 +132,7 @@ mse_journal_files(const struct mse_journal *journal, unsigned int *count_r)
 	unsigned int i;
 
 	for (i = 0; i < files->count; i++) {
-		mse_jfile_refresh(files->list[i]);
+		(void)mse_jfile_refresh(files->list[i]);
 		files->infos[i] = files->list[i]->info;
 	}
 	*count_r = files->count;
@@ -169,7 +169,7 @@ int mse_journal_allow(struct mse_journal *journal, uint64_t generation,
 	unsigned int i;
 
 	for (i = 0; i + 1 < journal->files->count; i++) {
-		mse_jfile_refresh(journal->files->list[i]);
+		(void)mse_jfile_refresh(journal->files->list[i]);
 		older += journal->files->list[i]->info.size;
 	}
 	/* 0 would mean that nobody has said yet. */

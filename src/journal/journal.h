@@ -80,11 +80,12 @@ void mse_journal_seal(struct mse_journal *journal, const char *uuid,
 /* What is still behind the seal of a rotated file: reads whole records that
    processes appended late. derive appends them once more (member `late`).
    Calls back for each record's JSON text, once while the journal is open; after
-   a start for all of them again. Works for the files that the last
+   a start for all of them again. A callback that returns -1 ends it with an
+   error; that record comes again the next time. Works for the files that the last
    mse_journal_release() unlinked, too: call it for them after it. */
 int mse_journal_each_late(struct mse_journal *journal, const char *uuid,
-			  void (*found)(const char *text, size_t len,
-					void *context),
+			  int (*found)(const char *text, size_t len,
+				       void *context),
 			  void *context, struct mse_error *error_r);
 
 /* Releases what may go: files older than retention that `oldest_needed` (the

@@ -16,40 +16,46 @@
 #define BLOCK_SIZE (64 * 1024)
 #define BLOCK_MAX (MSE_RECORD_MAX + BLOCK_SIZE)
 
-/* data[0] is an RS; len reaches to the next RS or the limit. */
-static bool is_record(const char *data, size_t len, bool exact,
-		      char id_r[MSE_UUID_SIZE], size_t *record_len_r)
+/* data[0] is an RS; len reaches to the next RS or the limit. 1 it is a
+   record, 0 not, -1 memory is out. */
+static int is_record(const char *data, size_t len, bool exact,
+		     char id_r[MSE_UUID_SIZE], size_t *record_len_r)
 {
 	const char *lf = memchr(data, '\n', len);
 	struct mse_record record;
+	int ret;
 
 	if (lf == NULL)
-		return false;
+		return 0;
 	*record_len_r = (size_t)(lf - data) + 1;
 	if (exact && *record_len_r != len)
-		return false;
-	if (mse_record_parse(data + 1, *record_len_r - 2, &record, NULL) < 0)
-		return false;
+		return 0;
+	ret = mse_record_parse(data + 1, *record_len_r - 2, &record, NULL);
+	if (ret < 0)
+		return ret == MSE_RECORD_NO_MEMORY ? -1 : 0;
 	memcpy(id_r, record.id, MSE_UUID_SIZE);
 	mse_record_clear(&record);
-	return true;
+	return 1;
 }
 
-/* 1 found, 0 not in this block. *begun_r: there was an RS. */
+/* 1 found, 0 not in this block, -1 memory is out. *begun_r: there was an
+   RS. */
 static int search_block(const char *data, size_t len, bool exact,
 			char id_r[MSE_UUID_SIZE], size_t *end_r, bool *begun_r)
 {
 	size_t end = len, record_len;
 	const char *rs;
+	int ret;
 
 	*begun_r = false;
 	while ((rs = memrchr(data, MSE_RECORD_SEPARATOR, end)) != NULL) {
 		*begun_r = true;
-		if (is_record(rs, (size_t)(data + end - rs), exact, id_r,
-			      &record_len)) {
+		ret = is_record(rs, (size_t)(data + end - rs), exact, id_r,
+				&record_len);
+		if (ret > 0)
 			*end_r = (size_t)(rs - data) + record_len;
-			return 1;
-		}
+		if (ret != 0)
+			return ret;
 		if (exact)
 			return 0;
 		end = (size_t)(rs - data);
@@ -71,8 +77,10 @@ int mse_jfile_last_record(const struct mse_jfile *file, uint64_t limit,
 	for (;;) {
 		want = limit < size ? (size_t)limit : size;
 		grown = realloc(block, want + 1);
-		if (grown == NULL)
+		if (grown == NULL) {
+			found = -1;
 			break;
+		}
 		block = grown;
 		len = mse_jfile_read(file, block, want, limit - want);
 		if (len < 0 || (exact && (size_t)len != want))
@@ -81,13 +89,13 @@ int mse_jfile_last_record(const struct mse_jfile *file, uint64_t limit,
 				     &begun);
 		if (found > 0)
 			*end_r = limit - want + end;
-		if (found > 0 || want == limit || (exact && begun) ||
+		if (found != 0 || want == limit || (exact && begun) ||
 		    size >= BLOCK_MAX)
 			break;
 		size = size * 2 > BLOCK_MAX ? BLOCK_MAX : size * 2;
 	}
 	free(block);
-	return found > 0 ? 0 : -1;
+	return found < 0 ? MSE_RECORD_NO_MEMORY : found > 0 ? 0 : -1;
 }
 
 static void file_start(const struct mse_jfile *file,
@@ -106,17 +114,20 @@ enum mse_match mse_journal_match(struct mse_journal *journal,
 	struct mse_jfile *file = mse_files_find(journal->files, position->file);
 	char id[MSE_UUID_SIZE];
 	uint64_t end;
+	int ret;
 
 	if (file == NULL)
 		return MSE_MATCH_RELEASED;
-	mse_jfile_refresh(file);
+	(void)mse_jfile_refresh(file);
 	/* Behind a seal is no mismatch: it was set while the cursor was
 	   there. */
 	if (position->offset < file->header_end ||
 	    position->offset > file->info.size)
 		return MSE_MATCH_NO;
-	if (mse_jfile_last_record(file, position->offset, true, id, &end) < 0)
-		return MSE_MATCH_NO;
+	ret = mse_jfile_last_record(file, position->offset, true, id, &end);
+	if (ret < 0)
+		return ret == MSE_RECORD_NO_MEMORY ? MSE_MATCH_UNKNOWN :
+			MSE_MATCH_NO;
 	return strcmp(id, position->id) == 0 ? MSE_MATCH_YES : MSE_MATCH_NO;
 }
 
@@ -133,7 +144,7 @@ int mse_journal_newest(struct mse_journal *journal,
 	struct mse_jfile *file = mse_files_current(journal->files);
 
 	file_start(file, position_r);
-	mse_jfile_refresh(file);
+	(void)mse_jfile_refresh(file);
 	if (file->info.size < file->header_end) {
 		return mse_error_set(error_r, "the current journal file has "
 				     "lost its header");

@@ -519,26 +519,47 @@ static void make_room(int fd, off_t size)
 		(void)mse_presence_write_head(fd, &head);
 }
 
-int mse_presence_open_daemon(int dir_fd, bool *created_r,
-			     struct mse_error *error_r)
+/* 0, 1 if it is short or foreign, -1 with errno if it cannot be read. */
+static int check_content(int fd, off_t *size_r)
 {
 	struct head_bytes head;
 	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
+	*size_r = st.st_size;
+	if (st.st_size < SIZE_WITHOUT_INTENTS)
+		return 1;
+	if (read_head_bytes(fd, &head) == 0)
+		return 0;
+	return errno == EINVAL ? 1 : -1;
+}
+
+int mse_presence_open_daemon(int dir_fd, bool *created_r,
+			     struct mse_error *error_r)
+{
 	bool absent;
-	int fd;
+	off_t size;
+	int fd, ret;
 
 	*created_r = false;
 	fd = open_existing(dir_fd, &absent, error_r);
 	if (fd < 0 && !absent)
 		return -1;
 	if (fd >= 0) {
-		if (fstat(fd, &st) == 0 && st.st_size >= SIZE_WITHOUT_INTENTS &&
-		    read_head_bytes(fd, &head) == 0) {
+		ret = check_content(fd, &size);
+		if (ret == 0) {
 			(void)fchmod(fd, 0660);
-			make_room(fd, st.st_size);
+			make_room(fd, size);
 			return fd;
 		}
+		/* Losses may be counted there: only what it says counts. */
+		if (ret < 0)
+			mse_error_set(error_r, "cannot read %s: %s",
+				      MSE_PRESENCE_NAME, strerror(errno));
 		(void)close(fd);
+		if (ret < 0)
+			return -1;
 	}
 	*created_r = true;
 	return create(dir_fd, error_r);

@@ -23,6 +23,9 @@ struct mse_journal_reader {
 	struct mse_position position;
 	struct mse_record record; /* of the last result */
 	bool has_record;
+	struct mse_scan_found found;  /* where it stands */
+	struct mse_position before;   /* position without it */
+	bool begins_released;
 };
 
 static void enter_file(struct mse_journal_reader *reader,
@@ -56,7 +59,7 @@ mse_journal_reader_new(struct mse_journal *journal,
 		return NULL;
 	reader->journal = journal;
 	if (file == NULL) {
-		/* Not a position that matches; the oldest there is. */
+		reader->begins_released = true;
 		start_file(reader, journal->files->list[0]);
 		return reader;
 	}
@@ -85,15 +88,20 @@ void mse_journal_reader_free(struct mse_journal_reader **_reader)
 	free(reader);
 }
 
-/* 0 a record, 1 the header (skipped), -1 no record. */
+/* 0 a record, 1 the header (skipped), -1 no record, or
+   MSE_RECORD_NO_MEMORY. */
 static int take_text(struct mse_journal_reader *reader,
 		     const struct mse_scan_found *found)
 {
 	struct mse_record *record = &reader->record;
+	int ret;
 
-	if (mse_record_parse(found->text.data, found->text.len, record,
-			     NULL) < 0)
-		return -1;
+	ret = mse_record_parse(found->text.data, found->text.len, record,
+			       NULL);
+	if (ret < 0)
+		return ret;
+	reader->found = *found;
+	reader->before = reader->position;
 	reader->position.offset = found->end;
 	memcpy(reader->position.id, record->id, MSE_UUID_SIZE);
 	if (record->type == MSE_EVENT_UNKNOWN &&
@@ -140,8 +148,8 @@ static enum mse_read at_end(struct mse_journal_reader *reader,
 	uint64_t missing;
 
 	if (!file->info.sealed) {
-		mse_jfile_refresh(file);
-		return file->info.size < offset &&
+		return mse_jfile_refresh(file) == 0 &&
+			file->info.size < offset &&
 			offset > file->header_end ?
 			shrunken(reader, result_r) : MSE_READ_END;
 	}
@@ -191,6 +199,11 @@ static enum mse_read next(struct mse_journal_reader *reader,
 			case -1:
 				mse_scan_spoil(&reader->scan, &found);
 				break;
+			case MSE_RECORD_NO_MEMORY:
+				mse_scan_return(&reader->scan, &found);
+				mse_error_set(error_r, "out of memory for a "
+					      "journal record");
+				return MSE_READ_ERROR;
 			}
 			break;
 		case MSE_SCAN_DAMAGE:
@@ -219,6 +232,11 @@ enum mse_read mse_journal_reader_next(struct mse_journal_reader *reader,
 
 	forget_record(reader);
 	memset(result_r, 0, sizeof(*result_r));
+	if (reader->begins_released) {
+		reader->begins_released = false;
+		result_r->position = reader->position;
+		return MSE_READ_RELEASED;
+	}
 	ret = next(reader, result_r, error_r);
 	if (ret == MSE_READ_RECORD)
 		result_r->record = reader->record;
@@ -233,6 +251,15 @@ void mse_journal_reader_take(struct mse_journal_reader *reader,
 	reader->has_record = false;
 }
 
+void mse_journal_reader_again(struct mse_journal_reader *reader)
+{
+	if (!reader->has_record)
+		return;
+	forget_record(reader);
+	mse_scan_return(&reader->scan, &reader->found);
+	reader->position = reader->before;
+}
+
 uint64_t mse_journal_reader_behind(const struct mse_journal_reader *reader)
 {
 	const struct mse_files *files = reader->journal->files;
@@ -240,7 +267,7 @@ uint64_t mse_journal_reader_behind(const struct mse_journal_reader *reader)
 	uint64_t offset = mse_scan_offset(&reader->scan), behind = 0, end;
 
 	while (file != NULL) {
-		mse_jfile_refresh(file);
+		(void)mse_jfile_refresh(file);
 		end = file->info.size;
 		if (end > mse_jfile_limit(file))
 			end = mse_jfile_limit(file);

@@ -11,7 +11,8 @@ struct mse_journal_reader;
 enum mse_match {
 	MSE_MATCH_YES,      /* the record `id` ends at `offset` */
 	MSE_MATCH_NO,       /* the file is there but not that record */
-	MSE_MATCH_RELEASED  /* there is no such file */
+	MSE_MATCH_RELEASED, /* there is no such file */
+	MSE_MATCH_UNKNOWN   /* memory is out: it cannot be told now */
 };
 /* Whether a position says the truth about what is there now. */
 enum mse_match mse_journal_match(struct mse_journal *journal,
@@ -33,7 +34,8 @@ void mse_journal_next_file_start(struct mse_journal *journal,
 				 const char *uuid,
 				 struct mse_position *position_r);
 
-/* position must match. NULL if memory is out. */
+/* position must match. One whose file is gone begins with RELEASED, in the
+   oldest there is. NULL if memory is out. */
 struct mse_journal_reader *
 mse_journal_reader_new(struct mse_journal *journal,
 		       const struct mse_position *position);
@@ -44,7 +46,7 @@ enum mse_read {
 	MSE_READ_END,      /* nothing more now; ask again when it grew */
 	MSE_READ_DAMAGE,   /* zeros, foreign bytes, a torn record were passed */
 	MSE_READ_RELEASED, /* the file went away under the cursor */
-	MSE_READ_ERROR
+	MSE_READ_ERROR     /* nothing was passed; ask again later */
 };
 struct mse_read_result {
 	struct mse_record record;     /* RECORD; valid until the next call */
@@ -68,6 +70,8 @@ enum mse_read mse_journal_reader_next(struct mse_journal_reader *reader,
    its bytes are still the reader's until the next call (mse_record_move). */
 void mse_journal_reader_take(struct mse_journal_reader *reader,
 			     struct mse_record *record_r);
+/* After RECORD: the next call returns it once more (it could not be used). */
+void mse_journal_reader_again(struct mse_journal_reader *reader);
 /* Octets between the reader and the journal's end (for lag figures). */
 uint64_t mse_journal_reader_behind(const struct mse_journal_reader *reader);
 

@@ -27,10 +27,10 @@ static bool is_over_limit(const struct mse_journal *journal)
 	unsigned int i;
 
 	for (i = 0; i + 1 < files->count; i++) {
-		mse_jfile_refresh(files->list[i]);
+		(void)mse_jfile_refresh(files->list[i]);
 		total += files->list[i]->info.size;
 	}
-	mse_jfile_refresh(files->list[i]);
+	(void)mse_jfile_refresh(files->list[i]);
 	current = files->list[i]->info.size;
 	if (current < journal->limits.file_size)
 		current = journal->limits.file_size;

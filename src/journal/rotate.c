@@ -121,9 +121,10 @@ int mse_journal_put_current(struct mse_journal *journal,
 	return 0;
 }
 
-/* Whether the name `journal` still leads to the file we take for current. */
-static bool is_in_place(const struct mse_journal *journal,
-			const struct mse_jfile *current, bool *gone_r)
+/* Whether the name `journal` still leads to the file we take for current: 1,
+   0, or -1 with errno. */
+static int is_in_place(const struct mse_journal *journal,
+		       const struct mse_jfile *current, bool *gone_r)
 {
 	struct stat st;
 
@@ -131,7 +132,7 @@ static bool is_in_place(const struct mse_journal *journal,
 	if (fstatat(journal->dir_fd, MSE_JOURNAL_NAME, &st,
 		    AT_SYMLINK_NOFOLLOW) < 0) {
 		*gone_r = errno == ENOENT;
-		return false;
+		return *gone_r ? 0 : -1;
 	}
 	return st.st_dev == current->dev && st.st_ino == current->ino;
 }
@@ -171,11 +172,17 @@ int mse_journal_rotate(struct mse_journal *journal, bool force,
 {
 	struct mse_jfile *old = mse_files_current(journal->files);
 	uint64_t number = mse_files_highest_number(journal->files) + 1;
-	bool in_place, gone, linked;
+	bool gone, linked;
+	int in_place;
 
 	*rotated_r = false;
-	mse_jfile_refresh(old);
+	(void)mse_jfile_refresh(old);
 	in_place = is_in_place(journal, old, &gone);
+	if (in_place < 0) {
+		return mse_error_set(error_r, "cannot look at %s/%s: %s",
+				     journal->dir, MSE_JOURNAL_NAME,
+				     strerror(errno));
+	}
 	if (in_place && !force && old->info.size < journal->limits.file_size)
 		return 0;
 	if (mse_journal_make_temporary(journal, error_r) < 0)

@@ -71,6 +71,12 @@ void mse_scan_spoil(struct mse_scan *scan, const struct mse_scan_found *found)
 	scan->torn = true;
 }
 
+void mse_scan_return(struct mse_scan *scan, const struct mse_scan_found *found)
+{
+	scan->pos -= (size_t)(found->end - found->start);
+	scan->searched = 0;
+}
+
 static int make_room(struct mse_scan *scan)
 {
 	size_t size;

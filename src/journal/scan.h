@@ -47,6 +47,8 @@ enum mse_scan_result mse_scan_next(struct mse_scan *scan, bool final,
 				   struct mse_scan_found *found_r);
 /* The text just found is no record after all: it joins the damage. */
 void mse_scan_spoil(struct mse_scan *scan, const struct mse_scan_found *found);
+/* The text just found is given out once more by the next call. */
+void mse_scan_return(struct mse_scan *scan, const struct mse_scan_found *found);
 /* Of the first octet that was not given out yet. */
 uint64_t mse_scan_offset(const struct mse_scan *scan);
 

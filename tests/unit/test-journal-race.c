@@ -57,7 +57,7 @@ static void note(struct race *race, unsigned int n)
 	race->seen[n] = 1;
 }
 
-static void note_late(const char *text, size_t len, void *context)
+static int note_late(const char *text, size_t len, void *context)
 {
 	struct race *race = context;
 	const char *n = memmem(text, len, "\"n\":", 4);
@@ -65,6 +65,7 @@ static void note_late(const char *text, size_t len, void *context)
 	assert_non_null(n);
 	note(race, (unsigned int)atoi(n + 4));
 	race->late++;
+	return 0;
 }
 
 static void read_all(struct race *race)

@@ -390,13 +390,14 @@ static void test_journal_limit(void **state)
 	assert_int_equal(head.allowed_size, 1);
 }
 
-static void note_late(const char *text, size_t len, void *context)
+static int note_late(const char *text, size_t len, void *context)
 {
 	unsigned int *numbers = context;
 	const char *n = memmem(text, len, "\"n\":", 4);
 
 	assert_non_null(n);
 	numbers[++numbers[0]] = (unsigned int)atoi(n + 4);
+	return 0;
 }
 
 static void put_records(struct journal_test *test, const char *name,
