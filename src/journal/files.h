@@ -24,6 +24,7 @@ struct mse_jfile {
 	ino_t ino;
 	uint64_t header_end;
 	uint64_t synced_size;  /* what the last fdatasync covered */
+	bool sync_failed;      /* sync.c's, in any thread */
 	uint64_t late_offset;  /* read so far behind the seal; 0: not begun */
 	bool released;
 	struct mse_journal_file info;
