@@ -61,14 +61,17 @@ static bool add(struct mse_intents *intents, uint32_t id,
 	size_t size;
 	unsigned int i;
 
+	if (len > MSE_INTENT_SIZE)
+		return false;
 	for (i = 0; i < STRINGS; i++) {
 		if (strings[i] == NULL)
 			strings[i] = "";
-		if (len >= MSE_INTENT_SIZE)
-			return false;
 		size = strnlen(strings[i], MSE_INTENT_SIZE) + 1;
-		if (size > MSE_INTENT_SIZE - len)
+		if (size > MSE_INTENT_SIZE - len) {
+			memset(intents->image.bytes + start, 0,
+			       MSE_INTENT_SIZE - start);
 			return false;
+		}
 		memcpy(intents->image.bytes + len, strings[i], size);
 		len += (uint32_t)size;
 	}
@@ -111,7 +114,9 @@ void mse_intents_remove(struct mse_intents *intents, uint32_t id)
 			continue;
 		memmove(bytes + at, bytes + at + entry.size,
 			len - at - entry.size);
-		intents->image.head.len -= entry.size;
+		len -= entry.size;
+		memset(bytes + len, 0, entry.size);
+		intents->image.head.len = len;
 		intents->image.head.count--;
 		return;
 	}

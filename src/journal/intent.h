@@ -39,10 +39,19 @@ struct mse_intents {
 			char instance[40];
 		} head;
 	} image;
-	uint32_t last_id;        /* not part of the image */
+	/* Not part of the image: */
+	uint32_t last_id;
+	uint32_t written;        /* octets that were written last */
 };
 
 void mse_intents_init(struct mse_intents *intents, const char *instance);
+/* What has to be written, so that nothing is left of what stood there: names
+   of one user are no other's business longer than they must. */
+static inline uint32_t mse_intents_extent(const struct mse_intents *intents)
+{
+	return intents->written > intents->image.head.len ?
+		intents->written : intents->image.head.len;
+}
 static inline bool mse_intents_is_empty(const struct mse_intents *intents)
 {
 	return intents->image.head.count == 0 && intents->image.head.more == 0;
@@ -51,7 +60,7 @@ static inline bool mse_intents_is_empty(const struct mse_intents *intents)
    mailboxes; where that has none, it only counts. The id is never 0. */
 uint32_t mse_intents_add(struct mse_intents *intents,
 			 const struct mse_intent *intent);
-/* An id that is not there is ignored. */
+/* An id that is not there is ignored. Behind what is left come zeros. */
 void mse_intents_remove(struct mse_intents *intents, uint32_t id);
 
 /* Whether a foreign image is what mse_intents_add() makes. */

@@ -252,7 +252,7 @@ static int read_left_intents(int fd, unsigned int slot,
 	    read_at(fd, intents_r->image.bytes, MSE_INTENT_SIZE,
 		    intents_offset(slot)) < 0)
 		return -1;
-	intents_r->last_id = 0;
+	intents_r->last_id = intents_r->written = 0;
 	*left_r = !mse_intents_is_empty(intents_r) &&
 		(held == 0 || strncmp(intents_r->image.head.instance,
 				      now.instance, MSE_UUID_SIZE) != 0);
@@ -299,23 +299,21 @@ int mse_presence_clear_intents(int fd, unsigned int slot)
 		errno = EINVAL;
 		return -1;
 	}
-	return write_at(fd, none.image.bytes, sizeof(none.image.head),
+	return write_at(fd, none.image.bytes, MSE_INTENT_SIZE,
 			intents_offset(slot));
 }
 
-int mse_presence_write_intents(int fd, int slot,
-			       const struct mse_intents *intents)
+int mse_presence_write_intents(int fd, int slot, struct mse_intents *intents)
 {
-	size_t len = mse_intents_is_empty(intents) ?
-		offsetof(struct mse_intents, image.head.len) :
-		intents->image.head.len;
-
 	if (slot <= 0 || slot >= MSE_PRESENCE_SLOTS) {
 		errno = EINVAL;
 		return -1;
 	}
-	return write_at(fd, intents->image.bytes, len,
-			intents_offset((unsigned int)slot));
+	if (write_at(fd, intents->image.bytes, mse_intents_extent(intents),
+		     intents_offset((unsigned int)slot)) < 0)
+		return -1;
+	intents->written = intents->image.head.len;
+	return 0;
 }
 
 /* Slots a process may use: those it can write under RLIMIT_FSIZE. */

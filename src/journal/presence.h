@@ -66,9 +66,8 @@ int mse_presence_clear_intents(int fd, unsigned int slot);
    own, else "". */
 int mse_presence_claim(int fd, char instance_r[MSE_UUID_SIZE]);
 /* All that are under way now, of a slot of its own in a file that has
-   intents. -1 with errno. */
-int mse_presence_write_intents(int fd, int slot,
-			       const struct mse_intents *intents);
+   intents; over what it wrote before. -1 with errno. */
+int mse_presence_write_intents(int fd, int slot, struct mse_intents *intents);
 /* Adds to the slot's counter. -1 with errno if it could not be counted. */
 int mse_presence_add_lost(int fd, int slot, uint64_t lost, int64_t wall_ms);
 

@@ -424,6 +424,40 @@ static void test_intents_and_fork(void **state)
 	close(daemon);
 }
 
+/* Mail processes may read presence: nothing stays there of what is over. */
+static void test_intents_leave_nothing(void **state)
+{
+	static char bytes[INTENTS_AT + MSE_PRESENCE_SLOTS * 1024];
+	struct journal_test *test = *state;
+	struct mse_intent other = { .user = "a-longer-name", .mailbox = "B" };
+	struct mse_appender *appender;
+	bool created;
+	int daemon = open_daemon(test, &created);
+	unsigned int slot;
+	uint32_t one, two;
+
+	assert_int_equal(mse_appender_new(test->dir, &appender), 0);
+	one = mse_appender_intend(appender, &intent);
+	two = mse_appender_intend(appender, &other);
+	mse_appender_done(appender, one);
+	assert_int_equal(pread(daemon, bytes, sizeof(bytes), 0),
+			 (ssize_t)sizeof(bytes));
+	assert_null(memmem(bytes, sizeof(bytes), "INBOX", 5));
+	assert_non_null(memmem(bytes, sizeof(bytes), "a-longer", 8));
+	mse_appender_done(appender, two);
+	assert_int_equal(pread(daemon, bytes, sizeof(bytes), 0),
+			 (ssize_t)sizeof(bytes));
+	assert_null(memmem(bytes, sizeof(bytes), "a-longer", 8));
+	assert_true(mse_appender_intend(appender, &intent) != 0);
+	mse_appender_free(&appender);
+	assert_int_equal(left(daemon, &slot), 1);
+	assert_int_equal(mse_presence_clear_intents(daemon, slot), 0);
+	assert_int_equal(pread(daemon, bytes, sizeof(bytes), 0),
+			 (ssize_t)sizeof(bytes));
+	assert_null(memmem(bytes, sizeof(bytes), "INBOX", 5));
+	close(daemon);
+}
+
 /* A file cut short under a process: no word of it, and mail goes on. */
 static void test_intents_cut_off(void **state)
 {
@@ -466,6 +500,7 @@ int main(void)
 		D(test_intents_under_an_old_plugin),
 		D(test_grows),
 		D(test_intents_and_fork),
+		D(test_intents_leave_nothing),
 		D(test_intents_cut_off),
 	};
 
