@@ -171,11 +171,11 @@ static int tell_unknown(struct mse_derive *derive, unsigned int slot,
 
 	if (is_in_line(derive, cause))
 		return 0;
-	if (mse_derive_gap_add(derive, cause, "a mail process died while it "
-			       "changed something", 0, 0, now) < 0)
-		return -1;
 	/* Without bytes: there to have the intents cleared behind the Gap. */
-	return put_in_line(derive, cause, NULL, 0, slot);
+	if (put_in_line(derive, cause, NULL, 0, slot) < 0)
+		return -1;
+	return mse_derive_gap_add(derive, cause, "a mail process died while it "
+				  "changed something", 0, 0, now);
 }
 
 static int tell_intent(struct mse_derive *derive, unsigned int slot,
@@ -224,9 +224,15 @@ static void on_intents(unsigned int slot, const struct mse_intents *intents,
 		       void *context)
 {
 	struct intents_look *look = context;
+	struct mse_derive *derive = look->derive;
+	size_t before = derive->resync_count;
 
-	if (tell_intents(look->derive, slot, intents) < 0)
-		look->failed = true;
+	if (tell_intents(derive, slot, intents) == 0)
+		return;
+	look->failed = true;
+	/* All of a slot or nothing: it is cleared behind any of them. */
+	while (derive->resync_count > before)
+		free(derive->resyncs[--derive->resync_count].record);
 }
 
 int mse_derive_look_at_intents(struct mse_derive *derive,

@@ -340,6 +340,10 @@ static int rotate(struct mse_derive *derive, int64_t mono_ms,
 	if (!rotated)
 		return 0;
 	derive->settle_at = mono_ms + SETTLE_MS;
+	/* What follows from the old file's end is not to stand behind it: the
+	   appender looks for the new one now, however short a while ago it
+	   looked last. */
+	(void)mse_appender_interest(derive->appender);
 	if (mse_presence_read_head(mse_journal_presence_fd(derive->journal),
 				   &head) < 0)
 		return mse_error_set(error_r, "presence cannot be read: %m");

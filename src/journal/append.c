@@ -517,6 +517,9 @@ uint32_t mse_appender_intend(struct mse_appender *appender,
 				       &appender->intents) == 0)
 		return id;
 	mse_intents_remove(&appender->intents, id);
+	/* If half of it stands there. */
+	(void)mse_presence_write_intents(appender->presence_fd,
+					 appender->slot, &appender->intents);
 	return 0;
 }
 

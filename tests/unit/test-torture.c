@@ -1,6 +1,6 @@
 /*
- * A mail server's day in small (appends, quota, a session that dies, refusals,
- * a rotation, a stop and a start), again and again, with the n-th call of a
+ * A mail server's day in small (appends, quota, a session that dies, a change
+ * that dies before it is told, refusals, a rotation, a stop and a start), again and again, with the n-th call of a
  * kind failing. Afterwards: what was acknowledged has come to the receiver,
  * what was not is told by a Gap with the right count, no Gap tells of what did
  * not happen, numbers and ids stay together, the floor is true, order holds,
@@ -63,6 +63,7 @@ struct world {
 	struct event events[EVENTS_MAX];
 	unsigned int event_count;
 	uint64_t lost;          /* told to the appending process */
+	unsigned int intended;  /* and left so */
 
 	struct mse_request *out[64];
 	unsigned int out_count;
@@ -516,6 +517,23 @@ static void session(struct world *world)
 	mse_appender_free(&appender);
 }
 
+/* A process that dies while it changes two mailboxes. */
+static void killed(struct world *world)
+{
+	struct mse_intent intent = {
+		.user = "u4", .owner = "u4", .mailbox = "INBOX", .uidnext = 7
+	};
+	struct mse_appender *appender;
+
+	if (mse_appender_new(world->dir, &appender) < 0)
+		return;
+	mse_appender_done(appender, mse_appender_intend(appender, &intent));
+	world->intended += mse_appender_intend(appender, &intent) != 0;
+	intent.owner = "u5";
+	world->intended += mse_appender_intend(appender, &intent) != 0;
+	mse_appender_free(&appender);
+}
+
 static struct mse_appender *process(struct world *world)
 {
 	struct mse_appender *appender;
@@ -546,6 +564,7 @@ static void live(struct world *world)
 	quota(world, appender, MSE_EVENT_QUOTA_EXCEED, 99);
 	pass(world, 3000, 500);
 	session(world);
+	killed(world);
 	quota(world, appender, MSE_EVENT_FACT_QUOTA, 50);
 	for (i = 0; i < 3; i++)
 		mail(world, appender, "u1");
@@ -553,6 +572,7 @@ static void live(struct world *world)
 	upkeep(world);
 	stop(world);
 	mail(world, appender, "u1");
+	killed(world);
 	start(world);
 	pass(world, 5000, 500);
 	mail(world, appender, "u0");
@@ -656,6 +676,13 @@ static void check(struct world *world, unsigned int kind, bool happened)
 		fail_round(world, "%" PRIu64 " lost, %" PRIu64 " told: %s",
 			   world->lost, world->told_lost, world->reasons);
 	check_order(world);
+	/* An intent that could not be written whole may be told of, too. */
+	if (types_sent(world, "Resync") != world->intended &&
+	    !(kind == FAULT_WRITE &&
+	      (types_sent(world, "Resync") > world->intended ||
+	       strstr(world->reasons, "changed something") != NULL)))
+		fail_round(world, "%u intended, %u Resyncs", world->intended,
+			   types_sent(world, "Resync"));
 	if (lost_events > 0 || world->lost > 0)
 		return;
 	if (!may_tell_of_damage(kind) && world->reasons[0] != '\0')
