@@ -88,7 +88,7 @@ static int fail_memory(void)
 
 /* Keys of this contract that a later version brings. */
 static const char *const later_keys[] = {
-	"batch_events", "batch_bytes", "linger", "compress", "handshake", NULL
+	"compress", "handshake", NULL
 };
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
@@ -97,7 +97,8 @@ static const char *const global_keys[] = {
 static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
 	"mailboxes", "parameters", "content_part", "content_limit", "tags",
-	"concurrency", "rate", "timeout", "connect_timeout", "retry_first",
+	"batch_events", "batch_bytes", "linger", "concurrency", "rate",
+	"timeout", "connect_timeout", "retry_first",
 	"retry_max", "give_up", "ca_file", "cert_file", "key_file",
 	"bearer_file", "proxy", "headers", "allow_networks", "deny_networks",
 	NULL
@@ -146,7 +147,7 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 		fail_at(cfg->line, "%s is no key of an endpoint; write one "
 			"of url secret secret_file format order events users "
 			"mailboxes parameters content_part content_limit tags "
-			"concurrency rate timeout connect_timeout retry_first "
+			"batch_events batch_bytes linger concurrency rate timeout connect_timeout retry_first "
 			"retry_max give_up ca_file cert_file key_file "
 			"bearer_file proxy headers allow_networks "
 			"deny_networks", name);
@@ -270,7 +271,8 @@ static cfg_t *new_parser(void)
 		STRING("format"), STRING("order"), LIST("events"),
 		LIST("users"), LIST("mailboxes"), LIST("parameters"),
 		STRING("content_part"), STRING("content_limit"),
-		LIST("tags"), STRING("concurrency"),
+		LIST("tags"), STRING("batch_events"), STRING("batch_bytes"),
+		STRING("linger"), STRING("concurrency"),
 		STRING("rate"), STRING("timeout"), STRING("connect_timeout"),
 		STRING("retry_first"), STRING("retry_max"),
 		STRING("give_up"), STRING("ca_file"), STRING("cert_file"),
@@ -643,6 +645,52 @@ static int take_words(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	return 0;
 }
 
+/* What only some formats know is a mistake with the others. */
+static int check_batch_keys(cfg_t *section)
+{
+	static const char *const keys[] = {
+		"batch_events", "batch_bytes", "linger"
+	};
+	struct value value;
+	size_t i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (get_value(section, keys[i], &value) < 0)
+			return -1;
+		if (value.count > 0)
+			return fail_at((int)value.key->lines[0], "%s is about "
+				       "batches, which this format does not "
+				       "make; write format = "
+				       "\"cloudevents-batch\", or remove the "
+				       "line", keys[i]);
+	}
+	return 0;
+}
+
+static int take_batch(cfg_t *section, struct mse_conf_endpoint *endpoint)
+{
+	struct mse_error error;
+	struct value value;
+
+	endpoint->batch_events = 100;
+	endpoint->batch_bytes = 1024 * 1024;
+	endpoint->linger_ms = 200;
+	if (endpoint->format != MSE_FORMAT_CLOUDEVENTS_BATCH)
+		return check_batch_keys(section);
+	if (take_number(section, "batch_events", 1, MSE_BATCH_EVENTS_MAX,
+			&endpoint->batch_events) < 0 ||
+	    take_duration(section, "linger", 0, MINUTE,
+			  &endpoint->linger_ms) < 0 ||
+	    get_value(section, "batch_bytes", &value) < 0)
+		return -1;
+	if (value.count > 0 &&
+	    mse_conf_parse_size(value_text(&value, 0), 1024,
+				MSE_BATCH_BYTES_MAX, &endpoint->batch_bytes,
+				&error) < 0)
+		return fail_value(&value, 0, &error);
+	return 0;
+}
+
 static int take_schedule(cfg_t *section, struct mse_conf_endpoint *endpoint)
 {
 	struct value value;
@@ -848,6 +896,7 @@ static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 			  &endpoint->subscription.mailboxes) < 0 ||
 	    take_parameters(section, &endpoint->subscription) < 0 ||
 	    take_tags(section, &endpoint->tags) < 0 ||
+	    take_batch(section, endpoint) < 0 ||
 	    take_schedule(section, endpoint) < 0 ||
 	    take_transport(section, endpoint) < 0)
 		return -1;

@@ -57,6 +57,9 @@ struct mse_conf_file {
 };
 
 #define MSE_CONF_SECRETS_MAX 16
+/* An endpoint reads 4096 events or 8 MiB ahead: several batches, always. */
+#define MSE_BATCH_EVENTS_MAX 1000
+#define MSE_BATCH_BYTES_MAX ((uint64_t)4 * 1024 * 1024)
 
 struct mse_conf_endpoint {
 	char *name;              /* [A-Za-z0-9_.-]+, at most 64 */
@@ -70,6 +73,11 @@ struct mse_conf_endpoint {
 	/* SHA-256 (hex) of events, users, mailboxes and order as configured:
 	   when it changes, numbering may not go on silently. */
 	char filters[65];
+	/* Of a format that makes batches: events and octets of a body at
+	   most, and how long an event waits for others. */
+	unsigned int batch_events;
+	uint64_t batch_bytes;
+	int64_t linger_ms;
 	unsigned int concurrency;   /* 1..1000 */
 	unsigned int rate;          /* requests a second; 0: unlimited */
 	int64_t timeout_ms, connect_timeout_ms;

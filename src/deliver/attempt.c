@@ -68,26 +68,21 @@ static void on_success(struct mse_item *item)
 	mse_endpoint_update_lane(endpoint, lane);
 }
 
-/* Whether the failure counts against the event. */
-static bool count_attempt(struct mse_item *item)
+bool mse_attempt_count(struct mse_endpoint *endpoint, struct mse_head *tries)
 {
-	struct mse_endpoint *endpoint = item->endpoint;
-
 	if (endpoint->breaker.open)
 		return false;
-	if (item->tries.attempts++ == 0) {
-		item->tries.used_ms = 0;
-	} else {
-		item->tries.used_ms +=
-			endpoint->usable_ms - item->tries.since;
-	}
-	item->tries.since = endpoint->usable_ms;
+	if (tries->attempts++ == 0)
+		tries->used_ms = 0;
+	else
+		tries->used_ms += endpoint->usable_ms - tries->since;
+	tries->since = endpoint->usable_ms;
 	return true;
 }
 
 /* Not before a number given now is certainly new, and a Gap out of the
    journal only as a row, which dies without a further Gap. */
-static bool may_give_up(const struct mse_item *item)
+bool mse_attempt_may_give_up(const struct mse_item *item)
 {
 	const struct mse_endpoint *endpoint = item->endpoint;
 
@@ -98,8 +93,7 @@ static bool may_give_up(const struct mse_item *item)
 
 static void give_up(struct mse_item *item, int64_t now)
 {
-	if (mse_gap_die(item, MSE_ROW_DEAD,
-			"given up after give_up without success") < 0)
+	if (mse_gap_die(item, MSE_ROW_DEAD, MSE_GIVEN_UP) < 0)
 		put_back(item, now + NOT_YET_MS);
 }
 
@@ -111,13 +105,13 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 	char next[80];
 	int64_t delay;
 
-	if (!count_attempt(item)) {
+	if (!mse_attempt_count(endpoint, &item->tries)) {
 		mse_attempt_log(item, answer, false,
 				"the endpoint accepts nothing: waiting");
 		put_back(item, 0);
 		return;
 	}
-	if (may_give_up(item)) {
+	if (mse_attempt_may_give_up(item)) {
 		mse_attempt_log(item, answer, false,
 				"given up, dead letter");
 		give_up(item, now);

@@ -4,7 +4,7 @@
  * Invariant: what is given up on request is announced by a Gap like anything
  * else that is given up, in the same transaction.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -149,10 +149,16 @@ static int retry_row(struct mse_endpoint *endpoint,
 		     const struct mse_ledger_row *row,
 		     struct mse_error *error_r)
 {
+	struct mse_batch *batch;
 	struct mse_lane *lane;
 
 	if (row->state == MSE_ROW_PARKED) {
 		/* Not dead yet: its next attempt now. */
+		batch = mse_batch_of_row(endpoint, row->sequence);
+		if (batch != NULL && batch->state == MSE_BATCH_READY) {
+			mse_batch_wait(batch, 0);
+			return 0;
+		}
 		lane = mse_lanes_find(&endpoint->lanes, row->lane);
 		if (lane == NULL || lane->head.sequence != row->sequence)
 			return mse_error_set(error_r, "%s waits behind "
@@ -206,17 +212,29 @@ static int check_caught_up(const struct mse_endpoint *endpoint,
 			     "still reads; try again", endpoint->name);
 }
 
+/* Nothing happens to its rows just now: at most a batch waits in front. */
+static bool is_idle(const struct mse_lane *lane)
+{
+	return lane->busy == 0 || (lane->busy == 1 && lane->holder != NULL &&
+				   lane->holder->state == MSE_BATCH_READY);
+}
+
 static int drop_parked(struct mse_endpoint *endpoint,
 		       const struct mse_ledger_row *row,
 		       struct mse_error *error_r)
 {
-	struct mse_lane *lane = mse_lanes_find(&endpoint->lanes, row->lane);
+	struct mse_batch *batch = mse_batch_of_row(endpoint, row->sequence);
+	struct mse_lane *lane;
 	struct mse_item *item;
 	int ret;
 
 	if (check_caught_up(endpoint, error_r) < 0)
 		return -1;
-	if (lane == NULL || lane->busy > 0)
+	/* The others of its batch go on without it. */
+	if (batch != NULL && !mse_batch_dissolve(batch))
+		return busy(row->id, error_r);
+	lane = mse_lanes_find(&endpoint->lanes, row->lane);
+	if (lane == NULL || !is_idle(lane))
 		return busy(row->id, error_r);
 	item = mse_item_of_row(endpoint, MSE_ITEM_PARKED, row);
 	if (item == NULL)
@@ -259,6 +277,8 @@ static int drop_waiting(struct mse_item *item, struct mse_error *error_r)
 {
 	if (check_caught_up(item->endpoint, error_r) < 0)
 		return -1;
+	if (item->batch != NULL)
+		(void)mse_batch_dissolve(item->batch);
 	if (item->state != MSE_ITEM_WAITING ||
 	    mse_gap_die(item, MSE_ROW_ANSWERED, DROPPED) < 0)
 		return busy(item->record.id, error_r);

@@ -179,7 +179,7 @@ static void change(struct mse_endpoint *endpoint,
 		return;
 	}
 	if (strcmp(endpoint->conf->filters, conf->filters) == 0) {
-		endpoint->conf = conf;
+		mse_endpoint_reconfigured(endpoint, conf);
 		return;
 	}
 	endpoint->next_conf = conf;

@@ -90,7 +90,7 @@ struct mse_endpoint_status {
 	unsigned int unanswered;   /* read from the journal, neither answered
 				      nor parked; also what is in flight */
 	uint64_t parked, dead;
-	uint64_t answered, failed; /* since start */
+	uint64_t answered, failed; /* since start: events, each time */
 	struct mse_counters counters;
 	int64_t next_attempt_ms;   /* from now; -1: none planned */
 	const char *last_outcome;  /* its mse_outcome_name(); "" */

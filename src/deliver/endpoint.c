@@ -5,7 +5,7 @@
  * events are given up, stands while the breaker is open, while Retry-After
  * holds the endpoint and while it is paused or disabled.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,22 +55,41 @@ bool mse_endpoint_may_park(const struct mse_endpoint *endpoint)
 		endpoint->deliver->conf->journal_limit / 4;
 }
 
+static void wait_for(struct mse_endpoint *endpoint, struct mse_lane *lane,
+		     bool waits)
+{
+	if (waits)
+		mse_lanes_wait(&endpoint->lanes, lane, lane->not_before_ms);
+	else
+		mse_lanes_unwait(&endpoint->lanes, lane);
+}
+
 void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 			      struct mse_lane *lane)
 {
 	bool has_next = lane->parked > 0 ? lane->head.sequence != 0 :
 		lane->first != NULL;
 
+	if (lane->batch != NULL) {
+		wait_for(endpoint, lane,
+			 lane->batch->state == MSE_BATCH_READY);
+		return;
+	}
 	if (lane->parked == 0) {
 		memset(&lane->head, 0, sizeof(lane->head));
 		lane->low = 0;
 		lane->gaps = 0;
 		mse_gap_attempted(lane, endpoint);
 	}
-	if (lane->busy > 0 || !has_next)
-		mse_lanes_unwait(&endpoint->lanes, lane);
-	else
-		mse_lanes_wait(&endpoint->lanes, lane, lane->not_before_ms);
+	has_next = has_next && lane->busy == 0 &&
+		!mse_batch_claim(endpoint, lane);
+	if (has_next && lane->parked == 0 && mse_batch_mode(endpoint)) {
+		mse_batch_lane_ready(endpoint, lane);
+		has_next = false;
+	} else {
+		mse_batch_lane_unready(endpoint, lane);
+	}
+	wait_for(endpoint, lane, has_next);
 	if (lane->busy == 0 && lane->parked == 0 && lane->first == NULL)
 		mse_lanes_remove(&endpoint->lanes, lane);
 }
@@ -123,6 +142,15 @@ static void go(struct mse_endpoint *endpoint, struct mse_lane *lane,
 	if (probe)
 		endpoint->probing = true;
 	mse_rate_take(&endpoint->rate, endpoint->conf->rate, now);
+	if (lane->batch != NULL) {
+		mse_batch_go(lane->batch, probe);
+		return;
+	}
+	if (lane->parked == 0 && mse_batch_mode(endpoint)) {
+		if (mse_batch_probe(endpoint, lane) < 0)
+			endpoint->probing = false;
+		return;
+	}
 	if (lane->parked > 0) {
 		if (mse_parked_fetch(endpoint, lane, probe) < 0) {
 			endpoint->probing = false;
@@ -134,6 +162,15 @@ static void go(struct mse_endpoint *endpoint, struct mse_lane *lane,
 	lane->busy++;
 	mse_endpoint_update_lane(endpoint, lane);
 	mse_endpoint_send(item, probe);
+}
+
+static bool can_go(const struct mse_lane *lane)
+{
+	if (lane->batch != NULL)
+		return lane->batch->state == MSE_BATCH_READY;
+	return lane->busy == 0 && (lane->parked > 0 ?
+				   lane->head.sequence != 0 :
+				   lane->first != NULL);
 }
 
 /* The next lane in the ring that could send, so that one poison event cannot
@@ -149,9 +186,7 @@ static void probe(struct mse_endpoint *endpoint, int64_t now)
 	for (; left > 0; left--) {
 		lane = lanes->ring;
 		lanes->ring = lane->next;
-		if (lane->busy == 0 && (lane->parked > 0 ?
-					lane->head.sequence != 0 :
-					lane->first != NULL)) {
+		if (can_go(lane)) {
 			go(endpoint, lane, true, now);
 			return;
 		}
@@ -186,12 +221,26 @@ static void settle(struct mse_endpoint *endpoint)
 	if (endpoint->first != NULL || endpoint->gap_jobs > 0 ||
 	    endpoint->next_conf == NULL)
 		return;
-	endpoint->conf = endpoint->next_conf;
+	mse_endpoint_reconfigured(endpoint, endpoint->next_conf);
 	endpoint->next_conf = NULL;
 	endpoint->settling = endpoint->leaving;
 	memcpy(endpoint->cursor.filters, endpoint->conf->filters,
 	       sizeof(endpoint->cursor.filters));
 	endpoint->cursor_dirty = true;
+}
+
+void mse_endpoint_reconfigured(struct mse_endpoint *endpoint,
+			       const struct mse_conf_endpoint *conf)
+{
+	struct mse_lane *lane = endpoint->lanes.ring, *next;
+	size_t left = endpoint->lanes.count;
+
+	endpoint->conf = conf;
+	mse_batch_forget_bodies(endpoint);
+	for (; left > 0; left--, lane = next) {
+		next = lane->next;
+		mse_endpoint_update_lane(endpoint, lane);
+	}
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -209,11 +258,15 @@ static int64_t next_time(const struct mse_endpoint *endpoint, int64_t now)
 	if (endpoint->read_error_until_ms > now)
 		at = earlier(at, endpoint->read_error_until_ms);
 	if (endpoint->deliver->stopping || endpoint->cursor.paused ||
-	    endpoint->cursor.disabled || endpoint->in_flight +
-	    endpoint->fetching >= endpoint->conf->concurrency)
+	    endpoint->cursor.disabled)
+		return at;
+	at = earlier(at, mse_batch_compose_at(endpoint));
+	if (endpoint->in_flight + endpoint->fetching >=
+	    endpoint->conf->concurrency)
 		return at;
 	if (endpoint->breaker.open) {
-		if (!endpoint->probing && first != NULL)
+		if (!endpoint->probing && (first != NULL ||
+					   endpoint->ready_first != NULL))
 			due = endpoint->breaker.probe_at_ms;
 	} else if (first != NULL) {
 		due = first->due_ms;
@@ -236,6 +289,9 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 	mse_jobs_retry(endpoint, now);
 	if (mse_window_read(endpoint, now))
 		endpoint->deliver->again = true;
+	if (endpoint->headless)
+		mse_parked_find_heads(endpoint);
+	mse_batch_compose(endpoint, now);
 	send_due(endpoint, now);
 	replay_at = mse_replay_run(endpoint, now);
 	if (endpoint->followers)
@@ -252,6 +308,7 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 void mse_endpoint_free(struct mse_endpoint **_endpoint)
 {
 	struct mse_endpoint *endpoint = *_endpoint;
+	struct mse_batch *batch;
 	struct mse_item *item;
 	struct mse_job *job;
 
@@ -264,6 +321,8 @@ void mse_endpoint_free(struct mse_endpoint **_endpoint)
 		mse_job_free(job);
 	}
 	mse_journal_reader_free(&endpoint->reader);
+	while ((batch = endpoint->batches) != NULL)
+		mse_batch_free(&batch);
 	while ((item = endpoint->first) != NULL) {
 		endpoint->first = item->next;
 		mse_item_free(&item);

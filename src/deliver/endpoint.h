@@ -32,6 +32,7 @@ enum mse_item_origin {
 
 enum mse_item_state {
 	MSE_ITEM_WAITING,
+	MSE_ITEM_BATCHED, /* in a batch, whatever that does */
 	MSE_ITEM_SENDING,
 	MSE_ITEM_PARKING, /* its row is being committed */
 	MSE_ITEM_DONE     /* answered or durable: the cursor may pass */
@@ -54,6 +55,8 @@ struct mse_item {
 	struct mse_item *lane_next;
 	struct mse_endpoint *endpoint;
 	struct mse_lane *lane;        /* NULL: test */
+	struct mse_batch *batch;      /* BATCHED: which */
+	int64_t read_at_ms;           /* FRESH: monotonic */
 	enum mse_item_origin origin;
 	enum mse_item_state state;
 	bool gap;
@@ -114,7 +117,16 @@ struct mse_endpoint {
 	bool followers; /* some wait that should be parked */
 
 	struct mse_lanes lanes;
-	uint64_t lanes_parked;
+	/* Batches (batch.h): all of them; those made and never sent; those
+	   whose events are not all read since the start. */
+	struct mse_batch *batches;
+	unsigned int batch_count, prepared, restoring;
+	/* Lanes of fresh events to be put into batches. */
+	struct mse_lane *ready_first, *ready_last;
+	unsigned int ready_events;
+	size_t ready_octets;
+	int64_t linger_at_ms;
+	bool headless; /* a lane's next row is still to be found */
 	struct mse_flight *flights;
 	struct mse_replay *replays;
 	unsigned int in_flight;
@@ -195,6 +207,9 @@ bool mse_endpoint_may_park(const struct mse_endpoint *endpoint);
 void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 			      struct mse_lane *lane);
 uint64_t mse_endpoint_floor(struct mse_endpoint *endpoint);
+/* Its configuration is another one: lanes wait as that wants. */
+void mse_endpoint_reconfigured(struct mse_endpoint *endpoint,
+			       const struct mse_conf_endpoint *conf);
 
 /* flight.c */
 /* Posts the body, which is taken, with flight's endpoint and landed. */
@@ -218,6 +233,10 @@ void mse_attempt_log(const struct mse_item *item,
 void mse_attempt_body(const struct mse_endpoint *endpoint,
 		      const struct mse_record *record, uint64_t sequence,
 		      struct mse_body *body_r);
+/* A failure: whether it counts against the event (or batch). */
+bool mse_attempt_count(struct mse_endpoint *endpoint, struct mse_head *tries);
+bool mse_attempt_may_give_up(const struct mse_item *item);
+#define MSE_GIVEN_UP "given up after give_up without success"
 
 /* item.c */
 /* Copies and parses text; NULL if memory is out or it is no record. */
@@ -317,6 +336,12 @@ void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 		    struct mse_ledger_row *row_r);
 /* -1 if memory is out: nothing happened. */
 int mse_parked_park(struct mse_item *item);
+/* A row is the lane's head from now on. */
+void mse_parked_set_head(struct mse_lane *lane, const struct mse_head *head);
+/* Looks for the lane's next row, which becomes its head. */
+void mse_parked_next(struct mse_endpoint *endpoint, struct mse_lane *lane);
+/* Once more where there was no memory for it. */
+void mse_parked_find_heads(struct mse_endpoint *endpoint);
 /* The lane's head with its bytes, to be sent. */
 int mse_parked_fetch(struct mse_endpoint *endpoint, struct mse_lane *lane,
 		     bool probe);

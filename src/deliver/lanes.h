@@ -7,6 +7,7 @@
 
 #include "event/uuid.h"
 
+struct mse_batch;
 struct mse_item;
 
 /* What is kept of a lane's parked head between attempts. */
@@ -31,6 +32,14 @@ struct mse_lane {
 	struct mse_lane *hash_next;
 	struct mse_lane *next, *prev;  /* ring of all lanes, for probes */
 	struct mse_item *first, *last; /* fifo */
+	unsigned int count;            /* in it */
+	size_t octets;
+	struct mse_batch *batch;       /* waits here; nobody's lane then */
+	struct mse_batch *holder;      /* has its events, counted in busy */
+	struct mse_lane *ready_next, *ready_prev;
+	bool is_ready;                 /* to be put into a batch */
+	unsigned int ready_events;     /* as counted */
+	size_t ready_octets;
 	uint64_t parked;               /* rows, also those being committed */
 	uint64_t resolving;            /* of them, those about to be none */
 	unsigned int gaps;             /* parked Gaps other than the head */

@@ -36,8 +36,7 @@ void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 	row_r->answer_len = item->answer_len;
 }
 
-/* A row is the lane's head from now on. */
-static void set_head(struct mse_lane *lane, const struct mse_head *head)
+void mse_parked_set_head(struct mse_lane *lane, const struct mse_head *head)
 {
 	lane->head = *head;
 	if (!head->gap || lane->low == 0)
@@ -53,7 +52,7 @@ static void park_done(struct mse_job *job)
 	if (job->head)
 		lane->busy--;
 	else if (lane->head.sequence == 0 && lane->busy == 0)
-		set_head(lane, &item->tries);
+		mse_parked_set_head(lane, &item->tries);
 	mse_window_resolved(item);
 	mse_endpoint_update_lane(endpoint, lane);
 }
@@ -81,7 +80,7 @@ int mse_parked_park(struct mse_item *item)
 	job->head = lane->parked == 0;
 	if (job->head) {
 		lane->low = 0;
-		set_head(lane, &item->tries);
+		mse_parked_set_head(lane, &item->tries);
 		lane->busy++;
 	}
 	lane->parked++;
@@ -109,7 +108,7 @@ static void head_from_row(struct mse_endpoint *endpoint,
 	if (row->gap && lane->gaps > 0)
 		lane->gaps--;
 	lane->not_before_ms = 0;
-	set_head(lane, &head);
+	mse_parked_set_head(lane, &head);
 }
 
 /* One row less. */
@@ -136,10 +135,48 @@ static void resolve_done(struct mse_job *job)
 	mse_endpoint_update_lane(job->endpoint, lane);
 }
 
+static void next_done(struct mse_job *job)
+{
+	job->lane->busy--;
+	if (job->has_found)
+		head_from_row(job->endpoint, job->lane, &job->found.row);
+	mse_endpoint_update_lane(job->endpoint, job->lane);
+}
+
 static void stuck(struct mse_endpoint *endpoint)
 {
 	mse_deliver_log(endpoint->deliver, MSE_LOG_ERROR,
 			"endpoint %s: out of memory", endpoint->name);
+}
+
+void mse_parked_next(struct mse_endpoint *endpoint, struct mse_lane *lane)
+{
+	struct mse_job *job = mse_job_new(endpoint, lane, NULL, next_done);
+
+	if (job != NULL)
+		job->fetch_lane = strdup(lane->key);
+	if (job == NULL || job->fetch_lane == NULL) {
+		mse_job_free(job);
+		endpoint->headless = true;
+		return;
+	}
+	job->fetch = true;
+	job->fetch_gap = lane->gaps > 0;
+	lane->busy++;
+	mse_job_submit(job);
+}
+
+void mse_parked_find_heads(struct mse_endpoint *endpoint)
+{
+	struct mse_lane *lane = endpoint->lanes.ring;
+	size_t i;
+
+	endpoint->headless = false;
+	for (i = 0; i < endpoint->lanes.count; i++, lane = lane->next) {
+		if (lane->parked > 0 && lane->head.sequence == 0 &&
+		    lane->busy == 0)
+			mse_parked_next(endpoint, lane);
+	}
 }
 
 int mse_parked_leave(struct mse_item *item, enum mse_row_state state)

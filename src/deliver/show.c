@@ -4,7 +4,7 @@
  * Invariant: looking changes nothing, and a request that is shown is made as
  * the one that is sent.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,14 +160,40 @@ static int64_t due_in(const struct mse_endpoint *endpoint,
 	return at > now ? at - now : 0;
 }
 
+/* The event goes when its batch goes. */
+static void tell_batch(const struct mse_batch *batch,
+		       struct mse_delivery *delivery)
+{
+	switch (batch->state) {
+	case MSE_BATCH_GATHERING:
+	case MSE_BATCH_READY:
+		delivery->state = batch->failures > 0 ? "retrying" : "waiting";
+		delivery->next_attempt_ms = due_in(batch->endpoint,
+						   batch->own);
+		break;
+	case MSE_BATCH_COMMITTING:
+	case MSE_BATCH_FETCHING:
+	case MSE_BATCH_SENDING:
+	case MSE_BATCH_STORING:
+		delivery->state = "sending";
+		break;
+	}
+}
+
 static void tell_parked(const struct mse_endpoint *endpoint,
 			const struct mse_ledger_row *row,
 			struct mse_delivery *delivery)
 {
 	const struct mse_lane *lane = mse_lanes_find(&endpoint->lanes,
 						     row->lane);
+	const struct mse_batch *batch = mse_batch_of_row(endpoint,
+							 row->sequence);
 
 	delivery->state = "retrying";
+	if (batch != NULL) {
+		tell_batch(batch, delivery);
+		return;
+	}
 	if (lane == NULL)
 		return;
 	if (lane->head.sequence != row->sequence) {
@@ -234,6 +260,14 @@ static void tell_item(const struct mse_item *item,
 	switch (item->state) {
 	case MSE_ITEM_WAITING:
 		tell_waiting(item, delivery);
+		break;
+	case MSE_ITEM_BATCHED:
+		delivery->attempts = item->batch->tries.attempts;
+		delivery->last_status = item->batch->last_status;
+		delivery->last_error = item->batch->last_error;
+		delivery->answer = item->batch->answer;
+		delivery->answer_len = item->batch->answer_len;
+		tell_batch(item->batch, delivery);
 		break;
 	case MSE_ITEM_SENDING:
 	case MSE_ITEM_PARKING:

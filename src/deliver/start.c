@@ -6,7 +6,7 @@
  * have been used, and a Gap names those left out (journal.md, Positions and
  * Numbers). All of it is committed before this returns.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -367,7 +367,10 @@ static int load_rows(struct mse_ledger *ledger, void *context,
 	if (mse_ledger_each_row(ledger, &filter, take_row, start,
 				error_r) != 0)
 		return -1;
-	return load_gaps(ledger, endpoint, error_r);
+	if (load_gaps(ledger, endpoint, error_r) < 0)
+		return -1;
+	return mse_batch_load(ledger, endpoint, start->found &&
+			      !start->has_gap, error_r);
 }
 
 static int compare_ids(const void *a, const void *b)

@@ -3,7 +3,7 @@
  *
  * Invariant: looking changes nothing.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <string.h>
 
@@ -71,21 +71,34 @@ static int64_t next_attempt(const struct mse_endpoint *endpoint)
 	const struct mse_lane *first = mse_lanes_first(&endpoint->lanes);
 	int64_t now = mse_deliver_mono(endpoint->deliver), at;
 
-	if (first == NULL || endpoint->cursor.paused ||
-	    endpoint->cursor.disabled)
+	if ((first == NULL && endpoint->ready_first == NULL) ||
+	    endpoint->cursor.paused || endpoint->cursor.disabled)
 		return -1;
 	at = endpoint->breaker.open ? endpoint->breaker.probe_at_ms :
-		first->due_ms;
+		first != NULL ? first->due_ms : endpoint->linger_at_ms;
 	if (at < endpoint->hold_until_ms)
 		at = endpoint->hold_until_ms;
 	return at > now ? at - now : 0;
 }
 
+/* The event that is waited for, if it is one lane's alone. */
+static const char *held_id(const struct mse_endpoint *endpoint)
+{
+	const struct mse_lane *lane = endpoint->lanes.ring;
+
+	/* Batches wait in lanes of their own. */
+	if (endpoint->lanes.count != endpoint->batch_count + 1)
+		return NULL;
+	while (lane->batch != NULL)
+		lane = lane->next;
+	return lane->parked > 0 ? lane->head.id :
+		lane->first != NULL ? lane->first->record.id : NULL;
+}
+
 static void fill_status(struct mse_endpoint *endpoint,
 			struct mse_endpoint_status *status)
 {
-	const struct mse_lane *lane = endpoint->lanes.ring;
-	const char *held = NULL;
+	const char *held = held_id(endpoint);
 
 	memset(status, 0, sizeof(*status));
 	status->name = endpoint->name;
@@ -111,9 +124,6 @@ static void fill_status(struct mse_endpoint *endpoint,
 		endpoint->last_outcome : "";
 	memcpy(status->last_error, endpoint->last_error,
 	       sizeof(status->last_error));
-	if (endpoint->lanes.count == 1)
-		held = lane->parked > 0 ? lane->head.id :
-			lane->first != NULL ? lane->first->record.id : NULL;
 	if (held != NULL)
 		memcpy(status->held_id, held, MSE_UUID_SIZE);
 }

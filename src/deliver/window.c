@@ -11,7 +11,7 @@
  * Invariant: no number is given to an event read while a Gap's number is not
  * durable, and none beyond cursor.reserved.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,8 @@ void mse_lane_append(struct mse_lane *lane, struct mse_item *item)
 	else
 		lane->first = item;
 	lane->last = item;
+	lane->count++;
+	lane->octets += item->len;
 }
 
 void mse_lane_take(struct mse_lane *lane, struct mse_item *item)
@@ -55,6 +57,8 @@ void mse_lane_take(struct mse_lane *lane, struct mse_item *item)
 	if (lane->last == item)
 		lane->last = previous;
 	item->lane_next = NULL;
+	lane->count--;
+	lane->octets -= item->len;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -126,20 +130,31 @@ static int take_record(struct mse_endpoint *endpoint,
 	item->sequence = mse_window_number(endpoint);
 	item->gap = is_own;
 	item->before = endpoint->read_position;
+	item->read_at_ms = mse_deliver_mono(endpoint->deliver);
 	add_to_window(endpoint, item);
 	mse_lane_append(lane, item);
+	mse_batch_attach(item);
 	if (lane->parked > 0)
 		endpoint->followers = true;
 	mse_endpoint_update_lane(endpoint, lane);
 	return 0;
 }
 
-static bool may_read(struct mse_endpoint *endpoint)
+/* Events that wait: enough to have always something to send. */
+static unsigned int read_ahead(const struct mse_endpoint *endpoint)
 {
 	unsigned int limit = 4 * endpoint->conf->concurrency;
 
-	if (limit < 64)
-		limit = 64;
+	/* A batch that was out before the start is to become whole. */
+	if (endpoint->restoring > 0)
+		return MSE_WINDOW_MAX;
+	if (mse_batch_mode(endpoint))
+		limit *= endpoint->conf->batch_events;
+	return limit < 64 ? 64 : limit;
+}
+
+static bool may_read(struct mse_endpoint *endpoint)
+{
 	if (endpoint->next_sequence > endpoint->cursor.reserved) {
 		/* The bound first. */
 		endpoint->cursor_dirty = true;
@@ -148,7 +163,7 @@ static bool may_read(struct mse_endpoint *endpoint)
 	return !endpoint->deliver->stopping && !endpoint->settling &&
 		!endpoint->cursor.paused && !endpoint->cursor.disabled &&
 		endpoint->gap_jobs == 0 && endpoint->gaps_first == 0 &&
-		endpoint->unresolved < limit &&
+		endpoint->unresolved < read_ahead(endpoint) &&
 		endpoint->window_count < MSE_WINDOW_MAX &&
 		endpoint->window_octets < MSE_WINDOW_OCTETS;
 }
@@ -214,6 +229,7 @@ bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 			break;
 		case MSE_READ_END:
 			endpoint->caught_up = true;
+			mse_batch_give_up_waiting(endpoint);
 			return false;
 		case MSE_READ_DAMAGE:
 			/* derive announces it to all. */
@@ -273,6 +289,9 @@ static bool should_park(const struct mse_item *item, bool all)
 
 	if (item->state != MSE_ITEM_WAITING)
 		return false;
+	/* Not past events that are in a batch and may become rows, too. */
+	if (lane->first != item && lane->first->batch != NULL)
+		return false;
 	return all || lane->parked > lane->resolving ||
 		(item->tries.attempts > 0 && lane->busy == 0);
 }
@@ -280,7 +299,7 @@ static bool should_park(const struct mse_item *item, bool all)
 void mse_window_park(struct mse_endpoint *endpoint, bool all)
 {
 	struct mse_item *item, *next;
-	bool left = false;
+	bool left = mse_batch_park_waiting(endpoint, all);
 
 	for (item = endpoint->first; item != NULL; item = next) {
 		next = item->next;

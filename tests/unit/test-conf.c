@@ -19,6 +19,8 @@
 #define KEY "secret = \"" SECRET "\"\n"
 #define WITH(text) "endpoint a {\n" URL KEY text "}\n"
 
+#define BATCH "format = \"cloudevents-batch\"\n"
+
 static char dir[] = "/tmp/mse-test-conf-XXXXXX";
 static char conf_path[64], secret_path[64];
 
@@ -118,6 +120,22 @@ static void test_formats(void **state)
 		assert_int_equal(conf->endpoints[0].format, rows[i].format);
 		mse_conf_free(&conf);
 	}
+}
+
+static void test_batch_keys(void **state)
+{
+	struct mse_conf *conf = read_good(WITH(BATCH "batch_events = 7\n"
+		"batch_bytes = 2K\nlinger = 0ms\n"));
+
+	assert_int_equal(conf->endpoints[0].batch_events, 7);
+	assert_int_equal(conf->endpoints[0].batch_bytes, 2048);
+	assert_int_equal(conf->endpoints[0].linger_ms, 0);
+	mse_conf_free(&conf);
+	conf = read_good(WITH(BATCH));
+	assert_int_equal(conf->endpoints[0].batch_events, 100);
+	assert_int_equal(conf->endpoints[0].batch_bytes, 1048576);
+	assert_int_equal(conf->endpoints[0].linger_ms, 200);
+	mse_conf_free(&conf);
 }
 
 static void test_everything(void **state)
@@ -271,9 +289,25 @@ static const char *const bad[][2] = {
 	{ WITH("timout = 1s\n"),
 	  "4: timout is no key of an endpoint; write one of url secret "
 	  "secret_file format order events users mailboxes parameters "
-	  "content_part content_limit tags concurrency rate timeout "
-	  "connect_timeout retry_first retry_max give_up ca_file cert_file "
-	  "key_file bearer_file proxy headers allow_networks deny_networks" },
+	  "content_part content_limit tags batch_events batch_bytes linger "
+	  "concurrency rate timeout connect_timeout retry_first retry_max "
+	  "give_up ca_file cert_file key_file bearer_file proxy headers "
+	  "allow_networks deny_networks" },
+	{ WITH("format = standard\nbatch_events = 10\n"),
+	  "5: batch_events is about batches, which this format does not "
+	  "make; write format = \"cloudevents-batch\", or remove the line" },
+	{ WITH("linger = 1s\n"),
+	  "4: linger is about batches, which this format does not make; "
+	  "write format = \"cloudevents-batch\", or remove the line" },
+	{ WITH(BATCH "batch_events = 1001\n"),
+	  "5: batch_events is not a number it can be; write a whole number "
+	  "from 1 to 1000" },
+	{ WITH(BATCH "batch_bytes = 5M\n"),
+	  "5: batch_bytes is out of range; write a value from \"1K\" to "
+	  "\"4M\"" },
+	{ WITH(BATCH "linger = 61s\n"),
+	  "5: linger is out of range; write a value from \"0ms\" to "
+	  "\"1m\"" },
 	{ "endpoint a {\n" URL "secret = \"" SECRET "\" \"" SECRET "\"\n}\n",
 	  "3: here stands something that is no key; write KEY = \"value\", or "
 	  "put commas between the values of a list" },
@@ -545,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_batch_keys),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_sample),

@@ -1,0 +1,622 @@
+/* Delivery in batches; see test-deliver-common.h for how. */
+#include "test-deliver-common.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* All numbers up to count were accepted or announced. */
+static void check_all(struct world *world, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 1; i <= count; i++) {
+		if (!world->accepted[i])
+			fail_msg("%u did not come", i);
+	}
+	assert_false(world->accepted[count + 1]);
+	assert_int_equal(look(world)->floor, count);
+}
+
+/* As a receiver that remembers ids: each owner's events in order. */
+static void check_first_order(const struct world *world)
+{
+	static bool seen[NUMBERS];
+	unsigned long long last[64] = { 0 };
+	const struct sent *sent;
+	unsigned int i, owner;
+
+	memset(seen, 0, sizeof(seen));
+	for (i = 0; i < world->log_count; i++) {
+		sent = &world->log[i];
+		if (sent->gap || seen[sent->sequence])
+			continue;
+		seen[sent->sequence] = true;
+		owner = (unsigned int)atoi(sent->owner + 1);
+		assert_true(owner < 64);
+		if (sent->sequence < last[owner])
+			fail_msg("u%u: %llu after %llu", owner,
+				 sent->sequence, last[owner]);
+		last[owner] = sent->sequence;
+	}
+}
+
+static void test_many(void **state)
+{
+	struct world *world = *state;
+
+	append_many(world, 500, 20);
+	pass(world, 1000);
+	check_order(world, 500);
+	check_all(world, 500);
+	assert_int_equal(world->largest, 10);
+	assert_int_equal(world->requests, 50);
+	assert_string_equal(look(world)->state, "ok");
+	assert_int_equal(look(world)->answered, 500);
+	assert_true(mse_deliver_is_idle(world->deliver));
+	/* Nothing again after a restart. */
+	crash(world, false);
+	start(world);
+	append(world, "u1", NULL);
+	pass(world, 1000);
+	assert_int_equal(world->attempts, 501);
+	assert_int_equal(world->log[500].sequence, 501);
+}
+
+static void test_one_owner(void **state)
+{
+	struct world *world = *state;
+
+	append_many(world, 95, 1);
+	pass(world, 1000);
+	check_order(world, 95);
+	assert_int_equal(world->requests, 10);
+}
+
+static void test_linger(void **state)
+{
+	struct world *world = *state;
+
+	append(world, "u1", NULL);
+	pass(world, 199);
+	assert_int_equal(world->requests, 0);
+	append(world, "u2", NULL);
+	pass(world, 1);
+	assert_int_equal(world->requests, 1);
+	check_all(world, 2);
+	/* A whole batch waits for nothing. */
+	append_many(world, 10, 10);
+	settle(world);
+	assert_int_equal(world->requests, 2);
+	check_all(world, 12);
+}
+
+static void test_busy_lanes_grow(void **state)
+{
+	struct world *world = *state;
+
+	world->endpoints[0].concurrency = 1;
+	world->hold = true;
+	append(world, "u1", NULL);
+	pass(world, 300);
+	assert_int_equal(world->out_count, 1);
+	append_many(world, 5, 5);
+	pass(world, 1000);
+	append_many(world, 5, 5);
+	pass(world, 1000);
+	/* It waits for a place, and grows meanwhile; u1's are held. */
+	world->hold = false;
+	pass(world, 1000);
+	check_all(world, 11);
+	check_order(world, 11);
+	assert_true(world->requests <= 3);
+}
+
+static void test_bytes(void **state)
+{
+	struct world *world = *state;
+
+	world->endpoints[0].batch_bytes = 2500;
+	append_many(world, 40, 10);
+	pass(world, 1000);
+	check_order(world, 40);
+	assert_true(world->largest > 2 && world->largest < 10);
+	assert_true(world->largest_body <= 2500);
+	/* One that is larger than a batch may be goes alone. */
+	world->endpoints[0].batch_bytes = 10;
+	world->largest = 0;
+	append_many(world, 10, 5);
+	pass(world, 1000);
+	check_order(world, 50);
+	assert_int_equal(world->largest, 1);
+}
+
+static void frozen(struct world *world, bool received)
+{
+	unsigned int made;
+
+	world->hold = true;
+	append_many(world, 95, 30);
+	pass(world, 300);
+	assert_true(world->out_count > 3);
+	made = world->composition_count;
+	crash(world, received);
+	world->hold = false;
+	/* The model compares what was out. */
+	start(world);
+	append_many(world, 5, 5);
+	pass(world, 1000);
+	check_all(world, 100);
+	check_first_order(world);
+	assert_true(world->composition_count > made);
+	assert_int_equal(look(world)->parked, 0);
+}
+
+static void test_frozen(void **state)
+{
+	frozen(*state, false);
+}
+
+static void test_frozen_received(void **state)
+{
+	frozen(*state, true);
+}
+
+/* A last event alone is not put together with others later. */
+static void test_frozen_alone(void **state)
+{
+	struct world *world = *state;
+
+	world->hold = true;
+	append(world, "u1", NULL);
+	pass(world, 300);
+	assert_int_equal(world->out_count, 1);
+	crash(world, true);
+	append_many(world, 8, 8);
+	world->hold = false;
+	start(world);
+	pass(world, 1000);
+	check_all(world, 9);
+	assert_int_equal(world->log[0].of, 1);
+	assert_int_equal(world->log[1].of, 1);
+	assert_string_equal(world->log[0].id, world->log[1].id);
+}
+
+/* While u1 is asked for. */
+static int refuse_u1(struct world *world, const struct sent *sent,
+		     int64_t *retry_after_s)
+{
+	return strcmp(sent->owner, "u1") == 0 && !sent->gap ? world->status :
+		200;
+}
+
+/* Its events are rows then, and it is still the same. */
+static void test_frozen_rows(void **state)
+{
+	struct world *world = *state;
+	char id[MSE_UUID_SIZE];
+
+	world->answer = refuse_u1;
+	world->status = 500;
+	append_many(world, 10, 10);
+	pass(world, 10);
+	append_many(world, 20, 40);
+	pass(world, 1000);
+	/* What its owners did meanwhile is behind it. */
+	assert_int_equal(world->requests, 2);
+	assert_int_equal(look(world)->parked, 20);
+	assert_int_equal(look(world)->floor, 0);
+	memcpy(id, world->compositions[0].request, sizeof(id));
+	crash(world, false);
+	world->status = 200;
+	world->requests = 0;
+	start(world);
+	assert_int_equal(look(world)->parked, 20);
+	pass(world, 20000);
+	check_all(world, 30);
+	check_order(world, 30);
+	assert_int_equal(world->composition_count, 12);
+	assert_int_equal(look(world)->parked, 0);
+}
+
+static int refuse_poison(struct world *world, const struct sent *sent,
+			 int64_t *retry_after_s)
+{
+	return strcmp(sent->id, world->poison) == 0 ? world->status : 200;
+}
+
+static void append_with_poison(struct world *world, char *id)
+{
+	append_many(world, 37, 40);
+	append(world, "u37", id);
+	append_many(world, 2, 64);
+	world->poison = id;
+	world->answer = refuse_poison;
+}
+
+static void test_refused_content(void **state)
+{
+	struct world *world = *state;
+	char id[MSE_UUID_SIZE];
+	unsigned int i, gaps;
+
+	world->endpoints[0].batch_events = 40;
+	world->status = 422;
+	append_with_poison(world, id);
+	pass(world, 1);
+	/* Nobody waited: 40, 20 and 20, 10 and 10, 5, 5, 2, 3, 1, 2. */
+	check_order(world, 39);
+	assert_int_equal(look(world)->parked, 1);
+	assert_true(world->requests <= 14);
+	assert_int_equal(look(world)->floor, 37);
+	append_many(world, 10, 10);
+	pass(world, 300);
+	check_order(world, 49);
+	/* Others are accepted all the time: it dies. */
+	for (i = 0; i < 100; i++) {
+		append_many(world, 1, 1);
+		pass(world, 3600000);
+	}
+	assert_int_equal(look(world)->dead, 1);
+	check_all(world, 151);
+	check_first_order(world);
+	for (i = 0, gaps = 0; i < world->log_count; i++) {
+		gaps += world->log[i].gap;
+		assert_true(!world->log[i].gap || world->log[i].from == 38);
+	}
+	assert_int_equal(gaps, 1);
+}
+
+static void test_not_its_content(void **state)
+{
+	static const int statuses[] = { 401, 403, 408, 429 };
+	struct world *world = *state;
+	char id[MSE_UUID_SIZE];
+	unsigned int requests;
+
+	world->endpoints[0].batch_events = 40;
+	world->status = statuses[0];
+	append_with_poison(world, id);
+	/* Others come, so that it is not alone. */
+	append_many(world, 20, 20);
+	pass(world, 1000);
+	requests = world->requests;
+	assert_int_equal(look(world)->parked, 20);
+	assert_int_equal(requests, 2);
+	world->status = 200;
+	pass(world, 20000);
+	check_all(world, 60);
+	assert_int_equal(world->requests, requests + 1);
+}
+
+static void test_failing(void **state)
+{
+	struct world *world = *state;
+	char id[MSE_UUID_SIZE];
+	unsigned int i;
+
+	world->endpoints[0].batch_events = 40;
+	world->status = 500;
+	append_with_poison(world, id);
+	for (i = 0; i < 60; i++) {
+		append_many(world, 1, 1);
+		pass(world, 1000);
+	}
+	/* Its batch failed twice, then it was looked for. */
+	assert_int_equal(look(world)->parked, 1);
+	assert_int_equal(look(world)->floor, 37);
+	check_first_order(world);
+	assert_int_equal(world->log_count, 39 + 60);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 100);
+}
+
+/* Nobody else is there to ask, and it is found all the same. */
+static void test_failing_alone(void **state)
+{
+	struct world *world = *state;
+	char id[MSE_UUID_SIZE];
+
+	world->status = 500;
+	world->answer = refuse_poison;
+	append_many(world, 5, 1);
+	append(world, "u0", id);
+	append_many(world, 4, 1);
+	world->poison = id;
+	pass(world, 10 * 60000);
+	/* What is before it of its owner; what is behind it waits. */
+	check_order(world, 5);
+	world->status = 200;
+	pass(world, 3600000);
+	check_order(world, 10);
+	check_all(world, 10);
+}
+
+static void test_outage(void **state)
+{
+	struct world *world = *state;
+	unsigned int made;
+
+	world->status = 503;
+	append_many(world, 300, 30);
+	pass(world, 60000);
+	made = world->composition_count;
+	assert_string_equal(look(world)->state, "outage");
+	assert_int_equal(look(world)->floor, 0);
+	pass(world, 5 * DAY);
+	assert_int_equal(look(world)->dead, 0);
+	/* Batches are not taken apart for an outage. */
+	assert_true(world->composition_count < made + 40);
+	crash(world, false);
+	start(world);
+	pass(world, 60000);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 300);
+	check_order(world, 300);
+	assert_int_equal(look(world)->parked, 0);
+}
+
+static int ask_to_wait(struct world *world, const struct sent *sent,
+		       int64_t *retry_after_s)
+{
+	*retry_after_s = world->status == 429 ? 30 : -1;
+	return world->status;
+}
+
+static void test_retry_after(void **state)
+{
+	struct world *world = *state;
+	unsigned int made;
+
+	world->answer = ask_to_wait;
+	world->status = 429;
+	append_many(world, 30, 30);
+	settle(world);
+	made = world->requests;
+	pass(world, 29000);
+	assert_int_equal(world->requests, made);
+	world->status = 200;
+	pass(world, 10000);
+	check_all(world, 30);
+	assert_int_equal(world->composition_count, 3);
+}
+
+static void test_gone(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+
+	world->status = 410;
+	append_many(world, 10, 10);
+	pass(world, 3600000);
+	assert_int_equal(world->requests, 1);
+	assert_string_equal(look(world)->state, "disabled");
+	crash(world, false);
+	start(world);
+	pass(world, 3600000);
+	assert_int_equal(world->requests, 1);
+	world->status = 200;
+	assert_int_equal(mse_deliver_pause(world->deliver, "portal", false,
+					   &error), 0);
+	pass(world, 60000);
+	check_all(world, 10);
+	assert_int_equal(world->requests, 2);
+	assert_int_equal(world->composition_count, 1);
+}
+
+/* Somebody takes one out of a batch that waits. */
+static void drop_one(struct world *world, bool rows)
+{
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE];
+
+	world->status = 500;
+	append_many(world, 4, 10);
+	append(world, "u4", id);
+	append_many(world, 4, 4);
+	pass(world, rows ? 1000 : 3600000);
+	assert_int_equal(look(world)->parked, rows ? 9 : 9);
+	if (mse_deliver_drop(world->deliver, "portal", id, &error) < 0)
+		fail_msg("%s", error.text);
+	world->status = 200;
+	pass(world, 3600000);
+	/* The Gap's number is the tenth. */
+	check_all(world, 10);
+	check_order(world, 8);
+}
+
+static void test_drop_row(void **state)
+{
+	drop_one(*state, true);
+}
+
+static void test_drop_in_outage(void **state)
+{
+	drop_one(*state, false);
+}
+
+/* Waiting batches survive other filters, and end with the format. */
+static void test_reload(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf conf = world->conf;
+	struct mse_conf_endpoint other = world->endpoints[0];
+	struct mse_error error = { "" };
+
+	world->status = 500;
+	append_many(world, 30, 30);
+	pass(world, 60000);
+	strcpy(other.filters, "two");
+	conf.endpoints = &other;
+	assert_int_equal(mse_deliver_configure(world->deliver, &conf, &error),
+			 0);
+	pass(world, 1000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	assert_int_equal(look(world)->parked, 30);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 30);
+	append_many(world, 10, 10);
+	pass(world, 1000);
+	check_all(world, 40);
+	check_order(world, 40);
+}
+
+static void test_another_format(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf conf = world->conf;
+	struct mse_conf_endpoint other = world->endpoints[0];
+	struct mse_error error = { "" };
+
+	world->status = 500;
+	append_many(world, 30, 30);
+	pass(world, 60000);
+	append_many(world, 3, 3);
+	pass(world, 10);
+	other.format = MSE_FORMAT_CLOUDEVENTS;
+	conf.endpoints = &other;
+	batching = false;
+	assert_int_equal(mse_deliver_configure(world->deliver, &conf, &error),
+			 0);
+	world->status = 200;
+	pass(world, 3600000);
+	batching = true;
+	check_all(world, 33);
+	check_order(world, 33);
+	assert_int_equal(look(world)->parked, 0);
+}
+
+static void test_bound(void **state)
+{
+	struct world *world = *state;
+
+	world->answer = refuse_u1;
+	world->status = 500;
+	world->conf.journal_limit = 30000;
+	append_many(world, 400, 10);
+	pass(world, 1000);
+	assert_string_equal(look(world)->state, "waiting");
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 400);
+	check_first_order(world);
+}
+
+static void test_stop(void **state)
+{
+	struct world *world = *state;
+
+	world->hold = true;
+	append_many(world, 30, 30);
+	settle(world);
+	assert_int_equal(world->out_count, 3);
+	mse_deliver_stop(world->deliver);
+	append_many(world, 30, 30);
+	pass(world, 1000);
+	assert_int_equal(world->out_count, 3);
+	mse_deliver_cancel(world->deliver);
+	settle(world);
+	assert_true(mse_deliver_is_idle(world->deliver));
+	crash(world, false);
+	world->hold = false;
+	start(world);
+	pass(world, 1000);
+	check_all(world, 60);
+	check_order(world, 60);
+}
+
+/* Anything may be answered, and the daemon killed at any moment. */
+static int answer_anything(struct world *world, const struct sent *sent,
+			   int64_t *retry_after_s)
+{
+	static const int statuses[] = { 500, 400, 429, 503, 302, 404, 401 };
+	int chance = rand() % 100;
+
+	*retry_after_s = chance % 5 == 0 ? 3 : -1;
+	if (world->poison != NULL && sent->sequence % 17 == 3)
+		return 422;
+	return chance < world->status ? statuses[chance % 7] : 200;
+}
+
+static void torture(void **state, unsigned int seed)
+{
+	struct world *world = *state;
+	unsigned int round, count = 0, more, owners;
+
+	print_message("seed %u\n", seed);
+	srand(seed);
+	world->endpoints[0].concurrency = 1 + (unsigned int)rand() % 8;
+	world->endpoints[0].batch_events = 1 + (unsigned int)rand() % 20;
+	world->endpoints[0].order = MSE_ORDER_OWNER;
+	owners = 1 + (unsigned int)rand() % 30;
+	world->answer = answer_anything;
+	for (round = 0; round < 30; round++) {
+		world->status = rand() % 3 * 2;
+		world->poison = rand() % 4 == 0 ? "all" : NULL;
+		more = (unsigned int)rand() % 60;
+		append_many(world, more, owners);
+		count += more;
+		pass(world, rand() % 20000);
+		if (rand() % 3 != 0)
+			continue;
+		world->hold = true;
+		append_many(world, 7, owners);
+		count += 7;
+		pass(world, rand() % 300);
+		crash(world, rand() % 2 == 0);
+		world->hold = false;
+		start(world);
+	}
+	world->answer = NULL;
+	world->status = 200;
+	world->poison = NULL;
+	pass(world, 2 * 3600000);
+	check_all(world, count);
+	check_first_order(world);
+	assert_int_equal(look(world)->parked, 0);
+	assert_string_equal(look(world)->state, "ok");
+}
+
+static void test_torture_1(void **state)
+{
+	torture(state, 1);
+}
+
+static void test_torture_2(void **state)
+{
+	torture(state, 2);
+}
+
+static void test_torture_3(void **state)
+{
+	torture(state, getenv("SEED") != NULL ?
+		(unsigned int)atoi(getenv("SEED")) : 3);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_many), T(test_one_owner), T(test_linger),
+		T(test_busy_lanes_grow), T(test_bytes), T(test_frozen),
+		T(test_frozen_received), T(test_frozen_alone),
+		T(test_frozen_rows), T(test_refused_content),
+		T(test_not_its_content), T(test_failing),
+		T(test_failing_alone), T(test_outage), T(test_retry_after),
+		T(test_gone), T(test_drop_row), T(test_drop_in_outage),
+		T(test_reload), T(test_another_format), T(test_bound),
+		T(test_stop), T(test_torture_1), T(test_torture_2),
+		T(test_torture_3)
+	};
+#undef T
+	int failed;
+
+	batching = true;
+	failed = cmocka_run_group_tests_name("inline", tests, NULL, NULL);
+	threaded = true;
+	return failed + cmocka_run_group_tests_name("threaded", tests, NULL,
+						    NULL);
+}
