@@ -350,6 +350,19 @@ int mse_conf_parse_format(const char *text, enum mse_conf_format *format_r,
 			     "\"cyrus\"");
 }
 
+int mse_conf_parse_switch(const char *text, bool *on_r,
+			  struct mse_error *error_r)
+{
+	if (strcmp(text, "true") == 0)
+		*on_r = true;
+	else if (strcmp(text, "false") == 0)
+		*on_r = false;
+	else
+		return mse_error_set(error_r, "is neither; write true or "
+				     "false");
+	return 0;
+}
+
 int mse_conf_parse_order(const char *text, enum mse_conf_order *order_r,
 			 struct mse_error *error_r)
 {

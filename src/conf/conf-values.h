@@ -34,6 +34,9 @@ int mse_conf_open_private(const char *path, struct mse_error *error_r);
 int mse_conf_check_name(const char *text, struct mse_error *error_r);
 int mse_conf_parse_format(const char *text, enum mse_conf_format *format_r,
 			  struct mse_error *error_r);
+/* "true" or "false" */
+int mse_conf_parse_switch(const char *text, bool *on_r,
+			  struct mse_error *error_r);
 int mse_conf_parse_order(const char *text, enum mse_conf_order *order_r,
 			 struct mse_error *error_r);
 

@@ -88,7 +88,7 @@ static int fail_memory(void)
 
 /* Keys of this contract that a later version brings. */
 static const char *const later_keys[] = {
-	"compress", "handshake", NULL
+	"handshake", NULL
 };
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
@@ -97,7 +97,7 @@ static const char *const global_keys[] = {
 static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
 	"mailboxes", "parameters", "content_part", "content_limit", "tags",
-	"batch_events", "batch_bytes", "linger", "concurrency", "rate",
+	"batch_events", "batch_bytes", "linger", "compress", "concurrency", "rate",
 	"timeout", "connect_timeout", "retry_first",
 	"retry_max", "give_up", "ca_file", "cert_file", "key_file",
 	"bearer_file", "proxy", "headers", "allow_networks", "deny_networks",
@@ -147,7 +147,7 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 		fail_at(cfg->line, "%s is no key of an endpoint; write one "
 			"of url secret secret_file format order events users "
 			"mailboxes parameters content_part content_limit tags "
-			"batch_events batch_bytes linger concurrency rate timeout connect_timeout retry_first "
+			"batch_events batch_bytes linger compress concurrency rate timeout connect_timeout retry_first "
 			"retry_max give_up ca_file cert_file key_file "
 			"bearer_file proxy headers allow_networks "
 			"deny_networks", name);
@@ -272,7 +272,7 @@ static cfg_t *new_parser(void)
 		LIST("users"), LIST("mailboxes"), LIST("parameters"),
 		STRING("content_part"), STRING("content_limit"),
 		LIST("tags"), STRING("batch_events"), STRING("batch_bytes"),
-		STRING("linger"), STRING("concurrency"),
+		STRING("linger"), STRING("compress"), STRING("concurrency"),
 		STRING("rate"), STRING("timeout"), STRING("connect_timeout"),
 		STRING("retry_first"), STRING("retry_max"),
 		STRING("give_up"), STRING("ca_file"), STRING("cert_file"),
@@ -691,6 +691,19 @@ static int take_batch(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	return 0;
 }
 
+static int take_switch(cfg_t *section, const char *name, bool *on_r)
+{
+	struct mse_error error;
+	struct value value;
+
+	if (get_value(section, name, &value) < 0)
+		return -1;
+	if (value.count > 0 &&
+	    mse_conf_parse_switch(value_text(&value, 0), on_r, &error) < 0)
+		return fail_value(&value, 0, &error);
+	return 0;
+}
+
 static int take_schedule(cfg_t *section, struct mse_conf_endpoint *endpoint)
 {
 	struct value value;
@@ -897,6 +910,7 @@ static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	    take_parameters(section, &endpoint->subscription) < 0 ||
 	    take_tags(section, &endpoint->tags) < 0 ||
 	    take_batch(section, endpoint) < 0 ||
+	    take_switch(section, "compress", &endpoint->compress) < 0 ||
 	    take_schedule(section, endpoint) < 0 ||
 	    take_transport(section, endpoint) < 0)
 		return -1;

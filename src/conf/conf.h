@@ -78,6 +78,7 @@ struct mse_conf_endpoint {
 	unsigned int batch_events;
 	uint64_t batch_bytes;
 	int64_t linger_ms;
+	bool compress;              /* gzip */
 	unsigned int concurrency;   /* 1..1000 */
 	unsigned int rate;          /* requests a second; 0: unlimited */
 	int64_t timeout_ms, connect_timeout_ms;

@@ -49,7 +49,7 @@ static void mse_control_show_request(struct mse_json *json,
 				     const struct mse_request *request)
 {
 	const char *const *header;
-	size_t len = request->body_len;
+	size_t len = request->plain_len;
 
 	if (json->buf->len > MSE_SHOW_BODIES)
 		len = 0;
@@ -61,8 +61,8 @@ static void mse_control_show_request(struct mse_json *json,
 	for (header = request->headers; *header != NULL; header++)
 		mse_control_header(json, *header);
 	mse_json_close(json, ']');
-	mse_json_bytes(json, "body", request->body, len);
-	mse_json_number(json, "body_octets", (int64_t)request->body_len);
+	mse_json_bytes(json, "body", request->plain, len);
+	mse_json_number(json, "body_octets", (int64_t)request->plain_len);
 	mse_json_close(json, '}');
 }
 

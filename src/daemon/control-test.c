@@ -69,7 +69,7 @@ static void mse_control_test_request(struct mse_json *json,
 	     header++)
 		mse_control_header(json, *header);
 	mse_json_close(json, ']');
-	mse_json_bytes(json, "body", request->body, request->body_len);
+	mse_json_bytes(json, "body", request->plain, request->plain_len);
 }
 
 static void mse_control_test_done(const struct mse_request *request,

@@ -149,6 +149,7 @@ static void parked(struct mse_job *job)
 {
 	struct mse_batch *batch = mse_batch_job_subject(job);
 	struct mse_member *member;
+	struct mse_lane *lane;
 	unsigned int i;
 
 	for (i = 0; i < batch->count; i++) {
@@ -160,6 +161,13 @@ static void parked(struct mse_job *job)
 	batch->parked = batch->count > 1;
 	batch->state = MSE_BATCH_GATHERING;
 	mse_batch_release(batch);
+	/* Where the rows in front were answered meanwhile, and nothing was
+	   found behind them. */
+	for (i = 0; i < batch->count; i++) {
+		lane = batch->members[i].lane;
+		if (lane->head.sequence == 0 && lane->busy == 0)
+			mse_parked_next(batch->endpoint, lane);
+	}
 	if (!batch->parked)
 		mse_batch_free(&batch);
 }
@@ -236,12 +244,14 @@ int mse_batch_park(struct mse_batch *batch)
    it does. */
 static bool is_behind_rows(const struct mse_batch *batch)
 {
+	const struct mse_lane *lane;
 	unsigned int i;
 
 	if (batch->state != MSE_BATCH_GATHERING)
 		return false;
 	for (i = 0; i < batch->count; i++) {
-		if (batch->members[i].lane->parked > 0)
+		lane = batch->members[i].lane;
+		if (lane->parked > lane->resolving)
 			return true;
 	}
 	return false;

@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/gzip.h"
 #include "format/signature.h"
 #include "mse-config.h"
 
 /* Beside what the event itself puts into headers. */
 #define TEXT_MAX ((size_t)2 * 1024 * 1024)
+/* What does not compress becomes larger by less than this and a thousandth. */
+#define PACKED_MORE ((size_t)1024 * 1024)
 
 static void end_string(struct mse_buf *text)
 {
@@ -63,6 +66,11 @@ static size_t add_headers(struct mse_sending *sending,
 		count++;
 	} else if (kind == MSE_REQUEST_REPLAY) {
 		mse_buf_append_str(text, "mailhook-replay: true");
+		end_string(text);
+		count++;
+	}
+	if (sending->packed.len > 0) {
+		mse_buf_append_str(text, "content-encoding: gzip");
 		end_string(text);
 		count++;
 	}
@@ -122,8 +130,12 @@ static int point_into(struct mse_sending *sending, size_t headers)
 	request->key_file = texts[TEXT_KEY_FILE];
 	request->proxy = texts[TEXT_PROXY];
 	request->headers = sending->headers;
-	request->body = sending->body.octets.data;
-	request->body_len = sending->body.octets.len;
+	request->plain = request->body = sending->body.octets.data;
+	request->plain_len = request->body_len = sending->body.octets.len;
+	if (sending->packed.len > 0) {
+		request->body = sending->packed.data;
+		request->body_len = sending->packed.len;
+	}
 	return 0;
 }
 
@@ -150,6 +162,22 @@ static int copy_networks(struct mse_sending *sending,
 	return 0;
 }
 
+/* What would not become smaller goes as it is. */
+static int pack(struct mse_sending *sending,
+		const struct mse_conf_endpoint *conf)
+{
+	const struct mse_buf *octets = &sending->body.octets;
+
+	mse_buf_init(&sending->packed, octets->len + PACKED_MORE);
+	if (!conf->compress)
+		return 0;
+	if (mse_gzip_append(&sending->packed, octets->data, octets->len) < 0)
+		return -1;
+	if (sending->packed.len >= octets->len)
+		mse_buf_clear(&sending->packed);
+	return 0;
+}
+
 int mse_sending_new(const struct mse_conf_endpoint *conf,
 		    struct mse_body *body, const char *id,
 		    enum mse_request_kind kind, uint64_t floor,
@@ -165,6 +193,10 @@ int mse_sending_new(const struct mse_conf_endpoint *conf,
 	sending->body = *body;
 	memset(body, 0, sizeof(*body));
 	mse_buf_init(&sending->text, TEXT_MAX);
+	if (pack(sending, conf) < 0) {
+		mse_sending_free(&sending);
+		return -1;
+	}
 	add_text(sending, conf);
 	headers = add_headers(sending, conf, id, kind, floor, wall_ms);
 	if (mse_buf_failed(&sending->text) ||
@@ -187,6 +219,7 @@ void mse_sending_free(struct mse_sending **_sending)
 	if (sending == NULL)
 		return;
 	mse_body_clear(&sending->body);
+	mse_buf_clear(&sending->packed);
 	/* It may hold a bearer token. */
 	if (sending->text.len > 0)
 		explicit_bzero(sending->text.data, sending->text.len);

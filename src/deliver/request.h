@@ -11,6 +11,7 @@
 struct mse_sending {
 	struct mse_request request;
 	struct mse_body body;
+	struct mse_buf packed; /* body.octets as they travel, if compressed */
 	struct mse_buf text; /* url, files and headers, each with its NUL */
 	const char **headers;
 	struct mse_network *networks; /* allow, then deny */

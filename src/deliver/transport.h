@@ -42,6 +42,9 @@ struct mse_request {
 	const char *const *headers;  /* "Name: value", NULL-terminated */
 	const void *body;
 	size_t body_len;
+	/* Before its Content-Encoding: what is signed, and shown. */
+	const void *plain;
+	size_t plain_len;
 	int64_t timeout_ms;
 	int64_t connect_timeout_ms;
 	const char *ca_file;         /* NULL: the system's */

@@ -10,7 +10,7 @@ MAILHOOK_BUILD=$build
 export MAILHOOK_BUILD
 
 packages="autoconf automake libtool pkg-config gcc make libc6-dev
-	libjson-c-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev
+	libjson-c-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
 	libevent-dev libconfuse-dev libsmartcols-dev libcmocka-dev dovecot-dev dovecot-imapd
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
 	dovecot-managesieved openssl python3 python3-pytest python3-h2

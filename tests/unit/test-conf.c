@@ -131,7 +131,8 @@ static void test_batch_keys(void **state)
 	assert_int_equal(conf->endpoints[0].batch_bytes, 2048);
 	assert_int_equal(conf->endpoints[0].linger_ms, 0);
 	mse_conf_free(&conf);
-	conf = read_good(WITH(BATCH));
+	conf = read_good(WITH(BATCH "compress = true\n"));
+	assert_true(conf->endpoints[0].compress);
 	assert_int_equal(conf->endpoints[0].batch_events, 100);
 	assert_int_equal(conf->endpoints[0].batch_bytes, 1048576);
 	assert_int_equal(conf->endpoints[0].linger_ms, 200);
@@ -290,7 +291,7 @@ static const char *const bad[][2] = {
 	  "4: timout is no key of an endpoint; write one of url secret "
 	  "secret_file format order events users mailboxes parameters "
 	  "content_part content_limit tags batch_events batch_bytes linger "
-	  "concurrency rate timeout connect_timeout retry_first retry_max "
+	  "compress concurrency rate timeout connect_timeout retry_first retry_max "
 	  "give_up ca_file cert_file key_file bearer_file proxy headers "
 	  "allow_networks deny_networks" },
 	{ WITH("format = standard\nbatch_events = 10\n"),
@@ -299,6 +300,8 @@ static const char *const bad[][2] = {
 	{ WITH("linger = 1s\n"),
 	  "4: linger is about batches, which this format does not make; "
 	  "write format = \"cloudevents-batch\", or remove the line" },
+	{ WITH("compress = yes\n"),
+	  "4: compress is neither; write true or false" },
 	{ WITH(BATCH "batch_events = 1001\n"),
 	  "5: batch_events is not a number it can be; write a whole number "
 	  "from 1 to 1000" },

@@ -7,8 +7,11 @@
 
 #include <string.h>
 
+#include <zlib.h>
+
 #include "format/body.h"
 #include "format/data.h"
+#include "format/gzip.h"
 
 #define ID "0193a1b2-c3d4-7000-8000-0123456789ab"
 #define TIME "2026-11-24T04:30:35.123+01:00"
@@ -177,6 +180,37 @@ static void test_batch(void **state)
 	mse_record_clear(&gap);
 }
 
+static void test_gzip(void **state)
+{
+	static char text[100000], back[sizeof(text)];
+	struct mse_buf packed, again;
+	z_stream stream = { .next_out = (Bytef *)back,
+			    .avail_out = sizeof(back) };
+	size_t i;
+
+	for (i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i % 17 + i % 5);
+	mse_buf_init(&packed, sizeof(text));
+	mse_buf_init(&again, sizeof(text));
+	assert_int_equal(mse_gzip_append(&packed, text, sizeof(text)), 0);
+	assert_int_equal(mse_gzip_append(&again, text, sizeof(text)), 0);
+	assert_true(packed.len < sizeof(text) / 10);
+	assert_int_equal(packed.len, again.len);
+	assert_memory_equal(packed.data, again.data, packed.len);
+	stream.next_in = (Bytef *)packed.data;
+	stream.avail_in = (uInt)packed.len;
+	assert_int_equal(inflateInit2(&stream, 15 + 16), Z_OK);
+	assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
+	assert_int_equal(stream.total_out, sizeof(text));
+	assert_memory_equal(back, text, sizeof(text));
+	assert_int_equal(inflateEnd(&stream), Z_OK);
+	mse_buf_clear(&packed);
+	mse_buf_clear(&again);
+	mse_buf_init(&packed, 100);
+	assert_int_equal(mse_gzip_append(&packed, text, sizeof(text)), -1);
+	mse_buf_clear(&packed);
+}
+
 #define RECORD(type, members) "{\"id\":\"" ID "\",\"type\":\"" type \
 	"\",\"time\":\"" TIME "\",\"data\":{\"a\":1}" members "}"
 #define NEW(members) RECORD("MessageNew", members)
@@ -280,6 +314,7 @@ int main(void)
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_content_types),
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_gzip),
 		cmocka_unit_test(test_data),
 	};
 

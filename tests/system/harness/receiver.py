@@ -231,5 +231,5 @@ class Receiver:
             secret for secret in self.secrets.get(path, [])
             if signature_of(secret, headers.get("webhook-id", ""),
                             headers.get("webhook-timestamp", ""),
-                            body) in given
+                            formats.plain(headers, body)) in given
         ]
