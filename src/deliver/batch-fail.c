@@ -240,15 +240,12 @@ int mse_batch_park(struct mse_batch *batch)
 	return 0;
 }
 
-/* Rows are in front of its events: it becomes some too, before what is behind
-   it does. */
+/* Rows are in front of some of its events. */
 static bool is_behind_rows(const struct mse_batch *batch)
 {
 	const struct mse_lane *lane;
 	unsigned int i;
 
-	if (batch->state != MSE_BATCH_GATHERING)
-		return false;
 	for (i = 0; i < batch->count; i++) {
 		lane = batch->members[i].lane;
 		if (lane->parked > lane->resolving)
@@ -257,11 +254,25 @@ static bool is_behind_rows(const struct mse_batch *batch)
 	return false;
 }
 
+/* Nothing fresh is in front of its events, which would be overtaken if they
+   became rows. */
+static bool is_first(const struct mse_batch *batch)
+{
+	unsigned int i;
+
+	for (i = 0; i < batch->count; i++) {
+		if (batch->members[i].lane->first->batch != batch)
+			return false;
+	}
+	return true;
+}
+
+/* Also behind rows it becomes some, before what is behind it does. */
 static bool wants_rows(const struct mse_batch *batch, bool all)
 {
 	if (batch->state == MSE_BATCH_READY)
 		return all || batch->tries.attempts > 0;
-	return is_behind_rows(batch);
+	return batch->state == MSE_BATCH_GATHERING && is_behind_rows(batch);
 }
 
 bool mse_batch_park_waiting(struct mse_endpoint *endpoint, bool all)
@@ -283,7 +294,7 @@ bool mse_batch_park_waiting(struct mse_endpoint *endpoint, bool all)
 		if (!wants_rows(batch, all))
 			continue;
 		if ((!all && !mse_endpoint_may_park(endpoint)) ||
-		    mse_batch_park(batch) < 0)
+		    !is_first(batch) || mse_batch_park(batch) < 0)
 			left = true;
 	}
 	return left;
