@@ -150,7 +150,8 @@ class Served:
     def __init__(self, receiver, **options):
         self.receiver = receiver
         self.configuration = Configuration(receiver)
-        self.path = self.configuration.add("all")
+        self.path = self.configuration.add("all",
+                                           **options.pop("endpoint", {}))
         self.configuration.settings.update(options.pop("settings", {}))
         self.dovecot = Dovecot(config=self.configuration.text(), **options)
         self.configuration.dovecot = self.dovecot

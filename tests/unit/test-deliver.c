@@ -168,10 +168,10 @@ static int refuse_poison(struct world *world, const struct sent *sent,
 		strcmp(sent->id, world->poison) == 0 ? 400 : world->status;
 }
 
-/* Others keep being accepted: a poison event dies, with a Gap. */
-static void test_give_up(void **state)
+/* Others keep being accepted: a poison event dies, with a Gap. The wall clock
+   goes back and forth by wall_step_ms each minute, which changes nothing. */
+static void give_up(struct world *world, int64_t wall_step_ms)
 {
-	struct world *world = *state;
 	char id[MSE_UUID_SIZE];
 	unsigned int i;
 
@@ -181,6 +181,8 @@ static void test_give_up(void **state)
 	append(world, "u1", NULL);
 	for (i = 0; i < 4 * 24 * 60; i++) {
 		append(world, "u2", NULL);
+		world->clock.wall += i % 3 == 0 ? 2 * wall_step_ms :
+			-wall_step_ms;
 		pass(world, 60000);
 		if (look(world)->dead > 0)
 			break;
@@ -204,6 +206,16 @@ static void test_give_up(void **state)
 	assert_true(world->log[world->log_count - 1].replay);
 	assert_int_equal(world->log[world->log_count - 1].sequence, 1);
 	assert_int_equal(look(world)->dead, 0);
+}
+
+static void test_give_up(void **state)
+{
+	give_up(*state, 0);
+}
+
+static void test_give_up_with_a_mad_clock(void **state)
+{
+	give_up(*state, 366 * DAY);
 }
 
 static void test_outage(void **state)
@@ -737,7 +749,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_happy), T(test_isolation), T(test_retry_after),
-		T(test_gone), T(test_give_up), T(test_outage),
+		T(test_gone), T(test_give_up), T(test_give_up_with_a_mad_clock),
+		T(test_outage),
 		T(test_restart), T(test_restart_gap), T(test_bound),
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
