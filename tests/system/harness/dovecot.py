@@ -38,10 +38,18 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups \\
 
 
 def sanitizer_environment(top):
-    """The plugin built with sanitizers needs their run-time loaded first
-    into stock Dovecot binaries; GDB keeps its symbols there to the end."""
-    if not os.environ.get("MAILHOOK_SANITIZE"):
+    """The plugin built with sanitizers (MAILHOOK_SANITIZE=1) needs their
+    run-time loaded first into stock Dovecot binaries; GDB keeps its symbols
+    there to the end. "thread": mailhookd alone is built with
+    ThreadSanitizer. "coverage": counters go into the build directory."""
+    kind = os.environ.get("MAILHOOK_SANITIZE")
+    if not kind:
         return {}
+    if kind == "coverage":
+        return {"MAILHOOK_SANDBOX": "off"}
+    if kind == "thread":
+        return {"MAILHOOK_SANDBOX": "off",
+                "TSAN_OPTIONS": f"log_path={top}/log/tsan"}
     library = subprocess.run(
         ["gcc", "-print-file-name=libasan.so"], check=True, text=True,
         stdout=subprocess.PIPE).stdout.strip()
@@ -60,6 +68,22 @@ def free_ports(count):
     for one in sockets:
         one.close()
     return ports
+
+
+VALGRIND = Path(__file__).with_name("valgrind.supp")
+
+
+def under_valgrind(top):
+    """MAILHOOK_VALGRIND: every mail process runs under it. What it finds is
+    in log/valgrind.PID; without a finding the file is empty."""
+    command = (f"/usr/bin/env GDB=1 /usr/bin/valgrind -q --vgdb=no --leak-check=full "
+               "--errors-for-leak-kinds=definite --show-leak-kinds=definite "
+               f"--suppressions={VALGRIND} "
+               f"--log-file={top}/log/valgrind.%p /usr/lib/dovecot/")
+    return "".join(
+        block(f"service {name}", {"executable": command + name,
+                                  "vsz_limit": DIALECT.unlimited})
+        for name in ("imap", "lmtp", "pop3"))
 
 
 class Dovecot:
@@ -145,6 +169,8 @@ class Dovecot:
             # and 20-lmtp.conf: they extend $mail_plugins.
             DIALECT.mail_plugins({**dict.fromkeys(protocols, ()),
                                   **self._plugins}),
+            under_valgrind(self.top) if os.environ.get("MAILHOOK_VALGRIND")
+            else "",
             features, extra)))
 
     # -- dovecot.conf
@@ -370,7 +396,8 @@ class Dovecot:
     def remove(self):
         self.stop()
         reports = [path for path in (self.top / "log").iterdir()
-                   if path.name.startswith(("asan", "ubsan"))]
+                   if path.name.startswith(("asan", "tsan", "ubsan")) or
+                   path.name.startswith("valgrind") and path.stat().st_size]
         if reports:
             raise AssertionError("the sanitizers complain:\n" + "\n".join(
                 path.read_text("utf-8", "replace") for path in reports))
