@@ -58,6 +58,9 @@ static bool naive_match(const char *pattern, const char *name)
 {
 	if (*pattern == '\0')
 		return *name == '\0';
+	/* Or it is slow even for so few. */
+	while (pattern[0] == '*' && pattern[1] == '*')
+		pattern++;
 	if (*pattern == '*')
 		return naive_match(pattern + 1, name) ||
 			(*name != '\0' && naive_match(pattern, name + 1));

@@ -76,8 +76,9 @@ VALGRIND = Path(__file__).with_name("valgrind.supp")
 def under_valgrind(top):
     """MAILHOOK_VALGRIND: every mail process runs under it. What it finds is
     in log/valgrind.PID; without a finding the file is empty."""
-    command = (f"/usr/bin/env GDB=1 /usr/bin/valgrind -q --vgdb=no --leak-check=full "
-               "--errors-for-leak-kinds=definite --show-leak-kinds=definite "
+    command = ("/usr/bin/env GDB=1 /usr/bin/valgrind -q --vgdb=no "
+               "--leak-check=full --errors-for-leak-kinds=definite "
+               "--show-leak-kinds=definite "
                f"--suppressions={VALGRIND} "
                f"--log-file={top}/log/valgrind.%p /usr/lib/dovecot/")
     return "".join(
