@@ -169,7 +169,7 @@ static int give_up_rights(const struct mse_daemon_options *options)
 	struct mse_error error;
 
 	if (strcmp(wanted, "off") == 0) {
-		mse_log(MSE_LOG_WARNING, "MAILHOOK_SANDBOX=off: a mistake in "
+		mse_log(MSE_LOG_INFO, "MAILHOOK_SANDBOX=off: a mistake in "
 			"mailhookd or its libraries could reach more than it "
 			"needs to");
 		return 0;
