@@ -10,12 +10,14 @@
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
+import { gunzipSync } from "node:zlib";
 import { existsSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 
 const secret = process.env.WEBHOOK_SECRET;
 const port = Number(process.argv[2] ?? 8080);
 const storePath = process.argv[3] ?? "events.jsonl";
 const tolerance = 5 * 60; // seconds between their clock and ours
+const bodyMax = 64 * 1024 * 1024; // of who is not known yet
 
 // Standard Webhooks 1.0: HMAC-SHA256 over id.timestamp.body.
 function isSigned(headers, body) {
@@ -76,7 +78,7 @@ if (existsSync(storePath)) {
 const store = openSync(storePath, "a");
 
 // True if the event is new. On disk when this returns.
-function keep(event, floor) {
+function keep(event) {
     const isNew = !ids.has(event.id);
     if (isNew) {
         writeSync(store, JSON.stringify(event) + "\n");
@@ -86,8 +88,6 @@ function keep(event, floor) {
     // Tests and replays carry the number 0 and no floor.
     if (Number(event.sequence) > 0)
         addNumbers(event);
-    if (floor !== undefined)
-        raiseFloor(event.stream, Number(floor));
     return isNew;
 }
 
@@ -100,12 +100,25 @@ const server = createServer((request, response) => {
     const chunks = [];
     request.on("data", (chunk) => chunks.push(chunk));
     request.on("end", () => {
-        const body = Buffer.concat(chunks);
+        let body = Buffer.concat(chunks);
+        try {
+            // With compress = true. Signed is what was compressed.
+            if (request.headers["content-encoding"] === "gzip")
+                body = gunzipSync(body, { maxOutputLength: bodyMax });
+        } catch {
+            return response.writeHead(400).end();
+        }
         if (!isSigned(request.headers, body))
             return response.writeHead(401).end();
-        const event = JSON.parse(body.toString("utf8"));
-        if (keep(event, request.headers["mailhook-floor"]))
-            handle(event);
+        // An array with format = "cloudevents-batch".
+        const events = [JSON.parse(body.toString("utf8"))].flat();
+        for (const event of events)
+            if (keep(event))
+                handle(event);
+        // After the request's own events: they are above it.
+        const floor = request.headers["mailhook-floor"];
+        if (floor !== undefined)
+            raiseFloor(events[0].stream, Number(floor));
         // Any 2xx; what is not answered so comes again.
         response.writeHead(204).end();
     });

@@ -10,6 +10,7 @@
 // says in the error log which numbers never came.
 
 const TOLERANCE = 5 * 60; // seconds between their clock and ours
+const BODY_MAX = 64 * 1024 * 1024; // of who is not known yet
 
 // Standard Webhooks 1.0: HMAC-SHA256 over id.timestamp.body.
 function is_signed(string $secret, string $body): bool
@@ -76,19 +77,17 @@ function raise_floor(PDO $store, string $stream, int $floor): void
         ->execute([$stream, max($before, $floor)]);
 }
 
-// True if the event is new. On disk when this returns.
-function keep(PDO $store, array $event, string $body, ?string $floor): bool
+// True if the event is new.
+function keep(PDO $store, array $event): bool
 {
-    $store->exec('BEGIN IMMEDIATE');
+    $body = json_encode($event, JSON_UNESCAPED_UNICODE |
+        JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR);
     $insert = $store->prepare('INSERT OR IGNORE INTO events VALUES (?, ?)');
     $insert->execute([$event['id'], $body]);
     $new = $insert->rowCount() === 1;
     // Tests and replays carry the number 0 and no floor.
     if ((int)$event['sequence'] > 0)
         add_numbers($store, $event);
-    if ($floor !== null)
-        raise_floor($store, $event['stream'], (int)$floor);
-    $store->exec('COMMIT');
     return $new;
 }
 
@@ -99,15 +98,28 @@ function handle(array $event): void
 }
 
 $body = file_get_contents('php://input');
+// With compress = true. Signed is what was compressed.
+if (($_SERVER['HTTP_CONTENT_ENCODING'] ?? '') === 'gzip')
+    $body = (string)gzdecode($body, BODY_MAX);
 if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
     http_response_code(405);
 } elseif (!is_signed(getenv('WEBHOOK_SECRET'), $body)) {
     http_response_code(401);
 } else {
-    $event = json_decode($body, true, 512, JSON_THROW_ON_ERROR);
+    $events = json_decode($body, true, 512, JSON_THROW_ON_ERROR);
+    // An array with format = "cloudevents-batch".
+    if (!array_is_list($events))
+        $events = [$events];
     $store = open_store(getenv('EVENT_STORE') ?: 'events.sqlite');
-    if (keep($store, $event, $body, $_SERVER['HTTP_MAILHOOK_FLOOR'] ?? null))
-        handle($event);
+    $store->exec('BEGIN IMMEDIATE');
+    $new = array_filter($events, fn($event) => keep($store, $event));
+    // After the request's own events: they are above it.
+    if (isset($_SERVER['HTTP_MAILHOOK_FLOOR']))
+        raise_floor($store, $events[0]['stream'],
+            (int)$_SERVER['HTTP_MAILHOOK_FLOOR']);
+    // On disk when this returns.
+    $store->exec('COMMIT');
+    array_map('handle', $new);
     // Any 2xx; what is not answered so comes again.
     http_response_code(204);
 }

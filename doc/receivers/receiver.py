@@ -10,8 +10,10 @@ a TLS proxy; it listens on loopback.
 """
 
 import base64
+import gzip
 import hashlib
 import hmac
+import io
 import json
 import os
 import sys
@@ -23,6 +25,7 @@ SECRET = os.environ["WEBHOOK_SECRET"]
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
 STORE = sys.argv[2] if len(sys.argv) > 2 else "events.jsonl"
 TOLERANCE = 5 * 60  # seconds between their clock and ours
+BODY_MAX = 64 * 1024 * 1024
 
 
 def is_signed(headers, body):
@@ -39,6 +42,12 @@ def is_signed(headers, body):
     # Several while secrets are being changed: one of them is enough.
     return any(hmac.compare_digest("v1," + expected, given) for given in
                headers.get("webhook-signature", "").split(" "))
+
+
+def gunzip(body):
+    """Never more than that: whoever sent it is not known yet."""
+    with gzip.GzipFile(fileobj=io.BytesIO(body)) as unpacked:
+        return unpacked.read(BODY_MAX)
 
 
 class Numbers:
@@ -80,7 +89,7 @@ class Store:
             self.ids.add(event["id"])
             self.numbers.add(event)
 
-    def keep(self, event, floor):
+    def keep(self, event):
         """True if the event is new. On disk when this returns."""
         with self.lock:
             new = event["id"] not in self.ids
@@ -92,11 +101,13 @@ class Store:
             # Tests and replays carry the number 0 and no floor.
             if int(event["sequence"]) > 0:
                 self.numbers.add(event)
-            if floor is not None:
-                for number in self.numbers.raise_floor(
-                        event["stream"], int(floor)):
-                    print(f"lost: {event['stream']} {number}", flush=True)
             return new
+
+    def raise_floor(self, stream, floor):
+        """After the request's own events: they are above it."""
+        with self.lock:
+            for number in self.numbers.raise_floor(stream, floor):
+                print(f"lost: {stream} {number}", flush=True)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -104,11 +115,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        # With compress = true. Signed is what was compressed.
+        if self.headers.get("content-encoding") == "gzip":
+            body = gunzip(body)
         if not is_signed(self.headers, body):
             return self.answer(401)
-        event = json.loads(body)
-        if store.keep(event, self.headers.get("mailhook-floor")):
-            handle(event)
+        events = json.loads(body)
+        # An array with format = "cloudevents-batch".
+        for event in events if isinstance(events, list) else [events]:
+            if store.keep(event):
+                handle(event)
+        if "mailhook-floor" in self.headers:
+            store.raise_floor(event["stream"],
+                              int(self.headers["mailhook-floor"]))
         # Any 2xx; what is not answered so comes again.
         self.answer(204)
 

@@ -1,12 +1,16 @@
 """The same events in every format: what a receiver reads out of each is the
 same, and the libraries that receivers use read and verify it."""
 
+import gzip
 import json
+import signal
+import time
 
 import pytest
 
 from harness import formats, npm
 from harness.clients import message
+from harness.receiver import Answer
 
 FORMATS = ["cloudevents", "cloudevents-binary", "cloudevents-batch",
            "standard", "cyrus"]
@@ -153,3 +157,148 @@ def test_test_events_come_in_every_format(paths, receiver):
                     if r.events[0]["type"] == "vnd.mailhook.Test"]
         assert request.event["sequence"] == "0" * 20
         assert request.id == request.event["id"]
+
+
+# -- batches
+
+BATCH = {"format": '"cloudevents-batch"', "retry_first": '"50ms"',
+         "retry_max": '"200ms"'}
+MAIL = message()
+
+
+def deliver(dovecot, users, count=1):
+    with dovecot.lmtp() as lmtp:
+        for _ in range(count):
+            for user in users:
+                lmtp.deliver(MAIL, user)
+
+
+def sizes(requests):
+    return [len(request.events) for request in requests]
+
+
+def ids(requests):
+    return [[event["id"] for event in request.events] for request in requests]
+
+
+def wait_parked(dovecot, count):
+    """The ledger is a moment behind the last answer."""
+    end = time.monotonic() + 60
+    while dovecot.ask("status")["endpoints"][0]["parked"] != count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def first_in_order(requests):
+    """Each owner's numbers only rise, an event that came before aside."""
+    last, seen = {}, set()
+    for event in listed(requests):
+        if event["id"] in seen:
+            continue
+        seen.add(event["id"])
+        owner = event["partitionkey"]
+        assert event["sequence"] > last.get(owner, ""), owner
+        last[owner] = event["sequence"]
+    return seen
+
+
+def test_a_last_event_leaves_within_its_linger(private, receiver):
+    """And what comes together goes together, of all owners."""
+    dovecot, _, path = private(endpoint={**BATCH, "linger": '"300ms"'})
+    users = [f"linger{n}@example.org" for n in range(7)]
+    deliver(dovecot, users)
+    receiver.wait(lambda: sum(sizes(receiver.answered(path))) == 7)
+    # Many at once, if not all: LMTP delivers them one after the other.
+    assert len(receiver.on(path)) <= 4
+    deliver(dovecot, users[:1])
+    receiver.wait(lambda: sum(sizes(receiver.answered(path))) == 8)
+    last = receiver.on(path)[-1]
+    assert last.id == last.event["id"]
+    batch = next(r for r in receiver.on(path) if len(r.events) > 1)
+    assert batch.id not in [e["id"] for e in listed(receiver.on(path))]
+    assert [int(e["sequence"]) for e in listed(receiver.on(path))] == \
+        list(range(1, 9))
+    status = dovecot.ask("status")["endpoints"][0]
+    assert (status["answered"], status["parked"]) == (8, 0)
+
+
+def test_a_batch_is_the_same_after_kill_9(private, receiver):
+    """Its answer never came: the same id, the same octets, nothing added;
+    whether its events are still in the journal or rows already."""
+    dovecot, _, path = private(endpoint={
+        **BATCH, "linger": '"500ms"', "retry_first": '"1s"',
+        "retry_max": '"1s"', "timeout": '"60s"'})
+    users = [f"kill{n}@example.org" for n in range(5)]
+    receiver.script(path, Answer(hang=True))
+    deliver(dovecot, users)
+    first, = receiver.wait(lambda: receiver.on(path))
+    dovecot.stop_daemon(signal.SIGKILL)
+    receiver.release()
+    deliver(dovecot, users)
+    # Again at once, and then refused once: it becomes rows.
+    receiver.script(path, Answer(500), default=Answer())
+    dovecot.start_daemon()
+    receiver.wait(lambda: len(receiver.on(path)) > 1)
+    second = next(r for r in receiver.on(path)[1:] if r.id == first.id)
+    assert (second.body, second.answered) == (first.body, 500)
+    dovecot.stop_daemon(signal.SIGKILL)
+    dovecot.start_daemon()
+    receiver.wait(lambda: len(first_in_order(receiver.answered(path))) == 10)
+    again = [r for r in receiver.on(path) if r.id == first.id]
+    assert len(again) >= 3
+    assert {r.body for r in again} == {first.body}
+    assert again[-1].answered == 204
+    # None of its events came in another request.
+    mine = {e["id"] for e in first.events}
+    assert all(mine.isdisjoint(e["id"] for e in r.events)
+               for r in receiver.on(path) if r.id != first.id)
+    wait_parked(dovecot, 0)
+
+
+def test_a_poison_event_ends_up_alone(private, receiver):
+    """Nobody waits for it: not even its batch, which it was refused in."""
+    dovecot, _, path = private(endpoint={**BATCH, "linger": '"500ms"'})
+    users = [f"poison{n}@example.org" for n in range(12)]
+    bad = "poison7%40example.org"
+    receiver.script(path, choose=lambda request: Answer(422) if any(
+        e["partitionkey"] == bad for e in request.events) else None)
+    deliver(dovecot, users)
+    receiver.wait(lambda: len(listed(receiver.answered(path))) == 11)
+    refused = [r for r in receiver.on(path) if r.answered == 422]
+    assert len(refused[0].events) > 1
+    receiver.wait(lambda: sizes(receiver.on(path))[-1] == 1 and
+                  receiver.on(path)[-1].owner_of_all == {bad})
+    wait_parked(dovecot, 1)
+    deliver(dovecot, users, 2)
+    receiver.wait(lambda: len(listed(receiver.answered(path))) == 33)
+    receiver.script(path)
+    receiver.wait(lambda: len(listed(receiver.answered(path))) == 36)
+    first_in_order(receiver.answered(path))
+    # The same id always carried the same events.
+    made = {}
+    for request in receiver.on(path):
+        assert made.setdefault(request.id, request.body) == request.body
+    assert len(first_in_order(receiver.answered(path))) == 36
+
+
+def test_bodies_are_compressed_on_request(private, receiver):
+    dovecot, configuration, path = private(endpoint={
+        **BATCH, "compress": "true"})
+    plain = configuration.add("plain", **BATCH)
+    configuration.apply()
+    users = [f"gzip{n}@example.org" for n in range(20)]
+    deliver(dovecot, users)
+    receiver.wait(lambda: all(len(listed(receiver.answered(p))) == 20
+                              for p in (path, plain)))
+    for request in receiver.on(path):
+        # Signed is what was compressed (the receiver's own check).
+        assert request.valid
+        assert request.headers["content-encoding"] == "gzip"
+        assert int(request.headers["content-length"]) == len(request.body)
+        assert len(request.body) < len(gzip.decompress(request.body))
+    assert all("content-encoding" not in r.headers
+               for r in receiver.on(plain))
+    assert sorted(e["id"] for e in listed(receiver.on(path))) == \
+        sorted(e["id"] for e in listed(receiver.on(plain)))
+    answer = json.loads(dovecot.ctl("--json", "test", "only").stdout)
+    assert "vnd.mailhook.Test" in json.dumps(answer)

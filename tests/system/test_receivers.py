@@ -2,6 +2,7 @@
 own languages, fed by mailhook, killed in the middle."""
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -78,8 +79,10 @@ class Running:
         return [json.loads(line)
                 for line in self.store.read_text("utf-8").splitlines()]
 
-    def post(self, event, floor=None, secret=None):
+    def post(self, event, floor=None, secret=None, packed=False):
+        """One event, or a batch of them."""
         body = json.dumps(event).encode()
+        event = event[0] if isinstance(event, list) else event
         stamp = str(int(time.time()))
         key = base64.b64decode(
             (secret or self.secret).removeprefix("whsec_"))
@@ -90,6 +93,9 @@ class Running:
                    base64.b64encode(digest).decode()}
         if floor is not None:
             headers["mailhook-floor"] = str(floor)
+        if packed:
+            headers["content-encoding"] = "gzip"
+            body = gzip.compress(body)
         try:
             with urllib.request.urlopen(urllib.request.Request(
                     f"http://127.0.0.1:{self.port}/", body, headers),
@@ -105,7 +111,9 @@ def running(request, configuration, receiver, tmp_path):
         pytest.skip(f"{request.param} is not installed, so its receiver "
                     "cannot be tried")
     name = f"theirs-{request.node.name.partition('[')[0]}-{request.param}"
-    path = configuration.add(name, retry_first='"1s"', retry_max='"1s"')
+    path = configuration.add(name, retry_first='"1s"', retry_max='"1s"',
+                             format='"cloudevents-batch"', linger='"1ms"',
+                             compress="true")
     one = Running(request.param, receiver.secrets[path][0], tmp_path)
     configuration.endpoints[name]["url"] = \
         f'"http://127.0.0.1:{one.port}/"'
@@ -160,3 +168,16 @@ def test_refuses_forgeries_and_tells_losses(running, receiver):
     lost = [line.split("lost: ")[1] for line in
             running.log.read_text().splitlines() if "lost: " in line]
     assert lost == ["s 2"]
+
+
+def test_takes_batches_and_gzip(running):
+    assert running.post([event(1), event(2), event(1)], floor=0,
+                        packed=True) == 204
+    assert running.post([event(2), event(4)], floor=2) == 204
+    assert running.post(event(5), floor=4, packed=True) == 204
+    assert [one["id"] for one in running.events()] == \
+        ["id-s-1", "id-s-2", "id-s-4", "id-s-5"]
+    assert "lost: s 3" in running.log.read_text()
+    # What it says of itself must be signed, packed or not.
+    assert running.post([event(6)], packed=True, secret="whsec_" +
+                        base64.b64encode(b"x" * 32).decode()) == 401

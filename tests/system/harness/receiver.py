@@ -74,6 +74,10 @@ class Request:
         return self.event["data"]
 
     @property
+    def owner_of_all(self):
+        return {event.get("partitionkey") for event in self.events}
+
+    @property
     def owner(self):
         return self.event.get("partitionkey")
 
