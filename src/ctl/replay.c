@@ -75,30 +75,27 @@ static void draw_progress(struct run *run, struct json_object *line)
 	run->drawn = true;
 }
 
-static void print_failed(struct run *run, struct json_object *failed)
+static void print_refused(struct run *run, struct json_object *refused)
 {
 	clear_progress(run);
-	printf("failed: %s %s ", mse_ctl_text(failed, "id"),
-	       mse_ctl_text(failed, "type"));
-	mse_ctl_print_safe(mse_ctl_text(failed, "owner"), false);
+	printf("refused: %s %s ", mse_ctl_text(refused, "id"),
+	       mse_ctl_text(refused, "type"));
+	mse_ctl_print_safe(mse_ctl_text(refused, "owner"), false);
 	printf(": ");
-	if (mse_ctl_number(failed, "status") != 0)
-		printf("%lld: ", mse_ctl_number(failed, "status"));
-	mse_ctl_print_safe(mse_ctl_text(failed, "error"), false);
+	mse_ctl_print_safe(mse_ctl_text(refused, "error"), false);
 	putchar('\n');
 }
 
 /* True: it was the last. */
 static bool take_line(struct run *run, struct json_object *line)
 {
-	struct json_object *failed;
+	struct json_object *refused;
 
 	if (run->ctl->json)
 		mse_ctl_print_json(line);
-	if (json_object_object_get_ex(line, "failed", &failed) &&
-	    json_object_is_type(failed, json_type_object)) {
+	if (json_object_object_get_ex(line, "refused", &refused)) {
 		if (!run->ctl->json)
-			print_failed(run, failed);
+			print_refused(run, refused);
 		json_object_put(line);
 		return false;
 	}
@@ -193,8 +190,8 @@ static void warn_of_age(const struct run *run, struct json_object *first,
 	if (oldest_ms == 0 || oldest_ms <= since_ms || run->ctl->json)
 		return;
 	mse_timestamp_format(oldest_ms, text);
-	fprintf(stderr, "mailhookctl: the journal begins at %s: older events "
-		"are not kept (retention)\n", text);
+	fprintf(stderr, "mailhookctl: the journal begins at %s: what happened "
+		"before is not in it (see retention)\n", text);
 }
 
 static int follow(struct run *run, FILE *stream, long long since_ms)

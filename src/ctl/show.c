@@ -45,15 +45,12 @@ static void print_field(const char *name, const char *value)
 
 static void print_last(struct json_object *one)
 {
-	long long status = mse_ctl_number(one, "last_status");
 	char when[32];
 
 	printf("  %lld attempts", mse_ctl_number(one, "attempts"));
 	if (mse_ctl_number(one, "changed_at_ms") > 0)
 		printf(", the last at %s", mse_ctl_when(mse_ctl_number(one,
 			"changed_at_ms"), when));
-	if (status != 0)
-		printf(": %lld", status);
 	if (*mse_ctl_text(one, "last_error") != '\0') {
 		printf(": ");
 		mse_ctl_print_safe(mse_ctl_text(one, "last_error"), false);

@@ -2,7 +2,7 @@
  * replay, retry, and dropping dead letters by the thousand.
  *
  *   < {"ok":true,"since_ms":…,"oldest_ms":…}
- *   < {"failed":{"id":…,"type":…,"owner":…,"status":…,"error":…}}
+ *   < {"refused":{"id":…,"type":…,"owner":…,"status":…,"error":…}}
  *   < {"found":…,"answered":…,"failed":…,…,"ended":false}
  *   < {…,"ended":true,"problem":""}
  *
@@ -68,7 +68,7 @@ static void mse_control_replay_failed(const char *id, const char *type,
 		return;
 	mse_buf_init(&buf, 65536);
 	mse_json_open(&json, NULL, '{');
-	mse_json_open(&json, "failed", '{');
+	mse_json_open(&json, "refused", '{');
 	mse_json_string(&json, "id", id);
 	mse_json_string(&json, "type", type);
 	mse_json_string(&json, "owner", owner);

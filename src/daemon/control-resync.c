@@ -46,7 +46,7 @@ void mse_control_resync_start(struct mse_control_client *client,
 	char cause[sizeof("control:") + MSE_UUID_SIZE] = "control:";
 	struct mse_resync what = {
 		.reason = "asked for by the administrator",
-		.owner = request->user,
+		.user = request->user,
 		.mailbox = request->mailbox
 	};
 

@@ -181,6 +181,11 @@ def say(dovecot, *octets):
     b'{"command":"pause","endpoint":{"a":[1]}}\n',
     b'{"command":"drop","endpoint":"nobody","id":"x"}\n',
     b'{"command":"tail","type":"NoSuchType"}\n',
+    b'{"command":"status"} {"command":"status"}\n',
+    b'{"command":"status"}x\n', b'{"command":"status"}]\n',
+    b'{"command":"replay","endpoint":"all","since_ms":"1h"}\n',
+    b'{"command":"drop","endpoint":"all","all":1}\n',
+    b'{"command":"resync","user":""}\n',
     b"[" * 3000 + b"\n", b'{"command":"' + b"x" * 100000 + b'"}\n'],
     ids=lambda octets: octets[:40].decode("ascii", "replace"))
 def test_nonsense_on_the_control_socket_gets_a_sentence(dovecot, octets):
@@ -195,6 +200,8 @@ def test_half_a_line_and_pieces_of_one(dovecot):
     assert say(dovecot, b'{"command":"sta') == []
     [answer] = say(dovecot, *[bytes([one]) for one in
                               b'{"command":"status"}\n'])
+    assert answer["ok"]
+    [answer] = say(dovecot, b' {"command":"status"} \t\r\n')
     assert answer["ok"]
     assert [one["ok"] for one in say(
         dovecot, b'{"command":"status"}\nno\n{"command":"status"}\n')] == \
