@@ -2,7 +2,7 @@
  * resync: receivers are told to read a user's mailboxes again.
  *
  * The daemon knows no mailboxes; doveadm does. Each becomes a Resync, with its
- * UIDVALIDITY and no state to begin from: all of it is to be read. Mailboxes
+ * UIDVALIDITY and the state of an empty one: all of it is to be read. Mailboxes
  * of public and shared namespaces, which are not the user's own, are left out.
  * Where there is no doveadm, or with --all, one Resync names the user.
  */

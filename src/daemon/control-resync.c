@@ -4,8 +4,8 @@
  *   > {"command":"resync","user":"alice","mailbox":"INBOX","uidvalidity":7}
  *   < {"ok":true,"id":"…"}
  *
- * Invariant: the answer comes when the event is in the journal. It names no
- * state to begin from: all of the mailbox is to be read.
+ * Invariant: the answer comes when the event is in the journal. The state it
+ * names is that of an empty mailbox: all of it is to be read.
  */
 #include "mse-config.h"
 
@@ -46,7 +46,7 @@ void mse_control_resync_start(struct mse_control_client *client,
 	char cause[sizeof("control:") + MSE_UUID_SIZE] = "control:";
 	struct mse_resync what = {
 		.reason = "asked for by the administrator",
-		.user = request->user,
+		.owner = request->user,
 		.mailbox = request->mailbox
 	};
 
@@ -57,6 +57,8 @@ void mse_control_resync_start(struct mse_control_client *client,
 					"and no mailbox's");
 		return;
 	}
+	if (request->mailbox != NULL)
+		what.uidnext = what.modseq = 1;
 	if (request->uidvalidity > 0 && request->uidvalidity <= UINT32_MAX)
 		what.uidvalidity = (uint32_t)request->uidvalidity;
 	mse_uuid_make(mse_clock_wall(&mse_clock_system),
