@@ -21,7 +21,8 @@ from harness.clients import message
 from harness.dialect import Namespace
 from harness.expect import encode_user, mailbox_url
 from harness.receiver import Answer
-from test_daemon import deliver, records, same_forever
+from test_daemon import (USERS, deliver, deliver_through_reload, records,
+                         same_forever)
 
 MAIL = message()
 QUICK = {"retry_first": '"50ms"', "retry_max": '"100ms"'}
@@ -659,6 +660,63 @@ def test_resync(serve, receiver):
                if one["type"] == "vnd.mailhook.Resync"]
     assert len({one["cause"] for one in written}) == len(written)
     assert len(written) == len(came) + 3
+
+
+def test_taking_mailhook_away(private, receiver):
+    """doc/operating.md, step by step: nothing is lost, mail goes on, and who
+    comes back goes on where it ended."""
+    dovecot, _, path = private(daemon="service", endpoint=QUICK)
+    before = dovecot.conf.read_text()
+    deliver(dovecot, 2)
+    receiver.wait(lambda: len(receiver.answered(path)) == 8)
+    dovecot.ctl("pause", "only")
+    deliver(dovecot, 3)
+
+    def reload(text):
+        dovecot.conf.write_text(text)
+        pids = dovecot.daemon_pids()
+        dovecot.reload()
+        wait_for(lambda: not set(pids) & set(dovecot.daemon_pids()),
+                 "the daemon of before has left")
+
+    # 1: the plugin goes, the daemon stays.
+    quiet = dovecot.top / "etc" / "11-mailhook.conf"
+    shipped = build.SHIPPED_CONF.read_text()
+    without = re.sub(r"(?m)^mail_plugins( =.*| \{[^}]*\})$", "", shipped)
+    assert without != shipped
+    quiet.write_text(without)
+    reload(before.replace(str(build.SHIPPED_CONF), str(quiet)))
+    dovecot.wait_daemon()
+    deliver_through_reload(dovecot, 2)
+    # 2: what is left is delivered.
+    assert len(receiver.on(path)) == 8
+    dovecot.ctl("resume", "only")
+    wait_for(lambda: (status_of(dovecot, "only")["behind_ms"],
+                      status_of(dovecot, "only")["parked"]) == (0, 0) and
+             len(receiver.answered(path)) == 20, "all is delivered")
+    assert rows(dovecot, "dead") == []
+    # 3: the daemon goes; 4: the files.
+    reload(before.replace(dovecot._mailhook(), ""))
+    assert dovecot.daemon_pids() == []
+    module = dovecot.top / "modules" / build.PLUGIN.name
+    module.unlink()
+    deliver_through_reload(dovecot, 1)
+    with dovecot.imap(USERS[0]) as imap:
+        assert imap.status("INBOX")["messages"] == 8
+    assert len(receiver.on(path)) == 20
+    # 5: what remains.
+    assert (dovecot.state / "journal").exists()
+    # And back.
+    module.symlink_to(build.PLUGIN)
+    dovecot.conf.write_text(before)
+    dovecot.reload()
+    dovecot.wait_daemon()
+    deliver_through_reload(dovecot, 1)
+    receiver.wait(lambda: len(receiver.answered(path)) >= 24)
+    requests = receiver.on(path)
+    assert sorted(r.sequence for r in requests) == list(range(1, 25))
+    assert len({r.event["stream"] for r in requests}) == 1
+    assert not [r for r in requests if "Gap" in r.type]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
