@@ -42,6 +42,7 @@ struct run {
 	const char *command, *endpoint, *id;
 	bool tty;                 /* a line of progress can be drawn */
 	bool drawn;
+	char waiting[80];         /* why, as told last; "" */
 	struct json_object *last; /* line of progress; NULL: none came */
 	long long resume_ms;
 };
@@ -53,14 +54,26 @@ static void clear_progress(struct run *run)
 	run->drawn = false;
 }
 
+/* A log has a line whenever that changes, and nothing that moves. */
+static void tell_waiting(struct run *run, const char *waiting)
+{
+	if (run->ctl->json || strcmp(run->waiting, waiting) == 0)
+		return;
+	(void)snprintf(run->waiting, sizeof(run->waiting), "%s", waiting);
+	fprintf(stderr, "mailhookctl: %s%s\n", *waiting != '\0' ?
+		"waiting: " : "it goes on", waiting);
+}
+
 static void draw_progress(struct run *run, struct json_object *line)
 {
 	long long total = mse_ctl_number(line, "total_octets");
 	long long read = mse_ctl_number(line, "read_octets");
 	const char *waiting = mse_ctl_text(line, "waiting");
 
-	if (!run->tty)
+	if (!run->tty) {
+		tell_waiting(run, waiting);
 		return;
+	}
 	clear_progress(run);
 	fprintf(stderr, "%lld found, %lld answered, %lld failed",
 		mse_ctl_number(line, "found"),

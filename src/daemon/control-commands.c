@@ -35,6 +35,7 @@ static void mse_control_endpoint(const struct mse_endpoint_status *status,
 	mse_json_number(json, "behind_ms", status->behind_ms);
 	mse_json_bool(json, "lagging", status->lagging);
 	mse_json_number(json, "in_flight", status->in_flight);
+	mse_json_number(json, "replays", status->replays);
 	mse_json_number(json, "parked", (int64_t)status->parked);
 	mse_json_number(json, "dead", (int64_t)status->dead);
 	mse_json_number(json, "answered", (int64_t)status->answered);

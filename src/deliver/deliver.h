@@ -85,6 +85,7 @@ struct mse_endpoint_status {
 	uint64_t behind_octets;    /* journal not read yet */
 	int64_t behind_ms;         /* age of the oldest event not answered */
 	unsigned int in_flight;
+	unsigned int replays;      /* under way; dead letters' retries too */
 	bool lagging;              /* behind_ms beyond lag_warning, and nobody
 				      paused it */
 	unsigned int unanswered;   /* read from the journal, neither answered

@@ -706,7 +706,7 @@ static int find_span(struct mse_replay *replay,
 	return 0;
 }
 
-static bool is_crowded(const struct mse_endpoint *endpoint)
+unsigned int mse_replay_count(const struct mse_endpoint *endpoint)
 {
 	const struct mse_replay *replay;
 	unsigned int count = 0;
@@ -714,7 +714,7 @@ static bool is_crowded(const struct mse_endpoint *endpoint)
 	for (replay = endpoint->replays; replay != NULL;
 	     replay = replay->next)
 		count++;
-	return count >= REPLAYS_MAX;
+	return count;
 }
 
 int mse_deliver_replay(struct mse_deliver *deliver,
@@ -730,7 +730,7 @@ int mse_deliver_replay(struct mse_deliver *deliver,
 		return -1;
 	if (deliver->stopping)
 		return mse_error_set(error_r, "mailhookd is stopping");
-	if (is_crowded(endpoint))
+	if (mse_replay_count(endpoint) >= REPLAYS_MAX)
 		return mse_error_set(error_r, "endpoint %s is sent %d replays "
 				     "already: wait for one to end or end one",
 				     endpoint->name, REPLAYS_MAX);

@@ -114,6 +114,7 @@ static void fill_status(struct mse_endpoint *endpoint,
 		endpoint->deliver->conf->lag_warning_ms;
 	status->unanswered = endpoint->unresolved;
 	status->in_flight = endpoint->in_flight;
+	status->replays = mse_replay_count(endpoint);
 	status->parked = endpoint->parked;
 	status->dead = endpoint->dead;
 	status->answered = endpoint->answered;

@@ -410,6 +410,7 @@ def test_a_replay_waits_while_its_endpoint_is_paused(server, endpoint,
     while not line["waiting"]:
         line = json.loads(process.stdout.readline())
     assert line["waiting"] == "the endpoint is paused"
+    assert status_of(server.dovecot, "sleepy")["replays"] == 1
     assert len(receiver.on(path)) == count
     ctl(server, "resume", "sleepy")
     out, _ = process.communicate(timeout=60)

@@ -512,6 +512,7 @@ static void test_replay_shares(void **state)
 	settle(world);
 	assert_int_equal(world->out_count, 5);
 	assert_int_equal(progress_of(one).in_flight, 4);
+	assert_int_equal(progress_of(one).found, 40);
 	append_many(world, 20, 20);
 	settle(world);
 	assert_int_equal(world->out_count, 8);
