@@ -664,7 +664,7 @@ def test_resync(serve, receiver):
 
 
 def test_taking_mailhook_away(private, receiver):
-    """doc/operating.md, step by step: nothing is lost, mail goes on, and who
+    """doc/administration.md, step by step: nothing is lost, mail goes on, and who
     comes back goes on where it ended."""
     dovecot, _, path = private(daemon="service", endpoint=QUICK)
     before = dovecot.conf.read_text()
