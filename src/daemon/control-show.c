@@ -21,7 +21,7 @@
 #include "journal/reader.h"
 
 #define MSE_SHOW_RECORDS 500             /* a pass */
-#define MSE_SHOW_LATE_MS (10 * 60000)    /* appended so long after it happened */
+#define MSE_SHOW_LATE_MS (10 * 60000)    /* appended so long afterwards */
 #define MSE_SHOW_BODY (64 * 1024)        /* of a request */
 #define MSE_SHOW_BODIES (2 * 1024 * 1024) /* of all of them */
 

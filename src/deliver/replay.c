@@ -1,16 +1,16 @@
 /*
  * Sending again, beside the live cursor (replay.h).
  *
- * Events wait in lanes of the replay's own, at most WINDOW_MAX of them. A
- * refused one is tried ATTEMPTS times (a dead letter once); after that its
- * owner's next events have one attempt each until one is accepted, so that an
- * owner whose every event is refused costs one request an event.
+ * Events (replay-read.c) wait in lanes of the replay's own. A refused one is
+ * tried ATTEMPTS times (a dead letter once); after that its owner's next events
+ * have one attempt each until one is accepted, so that an owner whose every
+ * event is refused costs one request an event.
  *
  * Invariant: a replay belongs to its endpoint's list until it ended, and to
  * whoever holds it; it is freed when neither has it and nothing of it is out,
  * neither a request nor a job of the ledger.
  */
-#include "deliver/endpoint.h"
+#include "deliver/replay-private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,59 +20,11 @@
 #include "deliver/answer.h"
 
 #define REPLAYS_MAX 4           /* of an endpoint */
-#define WINDOW_MAX 512
-#define WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
-#define READ_BUDGET 500         /* records a pass */
 #define ATTEMPTS 3
 #define RETRY_MAX_MS 60000
 #define OUTAGE_MAX_MS ((int64_t)15 * 60000)
-#define PAGE_ROWS 32
-#define PAGE_LOOKED_AT 500
-#define PAGE_OCTETS ((size_t)1024 * 1024)
 
-struct mse_replay {
-	struct mse_replay *next;
-	struct mse_endpoint *endpoint; /* NULL: it ended */
-	bool held, running;            /* by its holder; by run() */
-	bool dead, dry_run;
-	struct mse_pick pick;
-	void (*failed_one)(const char *id, const char *type,
-			   const char *owner, int status, const char *error,
-			   void *context);
-	void *context;
-
-	struct mse_journal_reader *reader;
-	struct mse_position end;       /* the live cursor when it began */
-	char file[MSE_UUID_SIZE];      /* being read */
-	bool read_all;
-	struct replay_page *page;      /* dead: the job that is out */
-	uint64_t after;                /* dead: rows up to it were read */
-
-	struct mse_lanes lanes;
-	unsigned int waiting_count, in_flight;
-	size_t waiting_octets;
-
-	struct mse_breaker breaker;
-	int64_t opened_at_ms, hold_until_ms;
-	uint64_t read_octets, total_octets, found, answered, failed;
-	int64_t last_read_ms;          /* time of the last event read */
-	int64_t resume_ms;             /* when it ended */
-	const char *problem;
-};
-
-/* Dead letters on their way from the ledger. */
-struct replay_page {
-	struct mse_ledger_job job;     /* first: the worker's view */
-	struct mse_replay *replay;
-	struct mse_endpoint *endpoint;
-	uint64_t after, next_after;
-	bool more;
-	unsigned int looked_at, count;
-	size_t octets;
-	struct mse_row_copy rows[PAGE_ROWS];
-};
-
-static void free_if_done(struct mse_replay *replay)
+void mse_replay_free_if_done(struct mse_replay *replay)
 {
 	if (replay->held || replay->running || replay->endpoint != NULL ||
 	    replay->in_flight > 0 || replay->page != NULL)
@@ -129,8 +81,7 @@ static int64_t resume_ms(const struct mse_replay *replay)
 	return at;
 }
 
-/* problem: NULL if it came to its end. */
-static void end(struct mse_replay *replay, const char *problem)
+void mse_replay_end(struct mse_replay *replay, const char *problem)
 {
 	struct mse_replay **p;
 
@@ -144,13 +95,13 @@ static void end(struct mse_replay *replay, const char *problem)
 	replay->endpoint = NULL;
 	mse_journal_reader_free(&replay->reader);
 	forget_waiting(replay);
-	free_if_done(replay);
+	mse_replay_free_if_done(replay);
 }
 
 void mse_replay_end_all(struct mse_endpoint *endpoint, const char *problem)
 {
 	while (endpoint->replays != NULL)
-		end(endpoint->replays, problem);
+		mse_replay_end(endpoint->replays, problem);
 }
 
 void mse_deliver_replay_leave(struct mse_replay **_replay)
@@ -162,268 +113,14 @@ void mse_deliver_replay_leave(struct mse_replay **_replay)
 		return;
 	replay->held = false;
 	replay->failed_one = NULL;
-	free_if_done(replay);
+	mse_replay_free_if_done(replay);
 }
 
 void mse_deliver_replay_end(struct mse_replay **replay)
 {
 	if (*replay != NULL && (*replay)->endpoint != NULL)
-		end(*replay, NULL);
+		mse_replay_end(*replay, NULL);
 	mse_deliver_replay_leave(replay);
-}
-
-static int add_item(struct mse_replay *replay, struct mse_item *item,
-		    const char *key)
-{
-	struct mse_lane *lane = mse_lanes_get(&replay->lanes, key);
-
-	if (lane == NULL)
-		return -1;
-	item->replay = replay;
-	mse_lane_append(lane, item);
-	replay->waiting_count++;
-	replay->waiting_octets += item->len;
-	if (lane->busy == 0 && lane->first == item)
-		mse_lanes_wait(&replay->lanes, lane, 0);
-	return 0;
-}
-
-/* Where a file stands among those there are; -1: it is released. */
-static int place_of(const struct mse_replay *replay, const char *file)
-{
-	const struct mse_journal_file *files;
-	unsigned int count, i;
-
-	files = mse_journal_files(replay->endpoint->deliver->parts.journal,
-				  &count);
-	for (i = 0; i < count; i++) {
-		if (strcmp(files[i].uuid, file) == 0)
-			return (int)i;
-	}
-	return -1;
-}
-
-static bool is_at_end(struct mse_replay *replay,
-		      const struct mse_position *position)
-{
-	if (strcmp(position->file, replay->end.file) == 0)
-		return position->offset >= replay->end.offset;
-	if (strcmp(position->file, replay->file) == 0)
-		return false;
-	memcpy(replay->file, position->file, MSE_UUID_SIZE);
-	return place_of(replay, position->file) >
-		place_of(replay, replay->end.file);
-}
-
-static int take_record(struct mse_replay *replay,
-		       const struct mse_record *record)
-{
-	struct mse_endpoint *endpoint = replay->endpoint;
-	char own[MSE_UUID_SIZE + 1];
-	struct mse_event_route route;
-	struct mse_item *item;
-
-	replay->read_octets += record->bytes.len + 2;
-	replay->last_read_ms = record->time_ms;
-	if (record->type == MSE_EVENT_UNKNOWN ||
-	    !mse_pick_record(&replay->pick, record))
-		return 0;
-	mse_record_route(record, &route);
-	if (!mse_subscription_matches(&endpoint->conf->subscription, &route))
-		return 0;
-	replay->found++;
-	if (replay->dry_run)
-		return 0;
-	item = mse_item_new(endpoint, MSE_ITEM_REPLAY, record->bytes.data,
-			    record->bytes.len);
-	if (item == NULL)
-		return -1;
-	item->gap = mse_event_type_group(record->type) == MSE_GROUP_OWN;
-	if (add_item(replay, item,
-		     mse_window_lane_key(endpoint, record, own)) < 0) {
-		mse_item_free(&item);
-		return -1;
-	}
-	return 0;
-}
-
-static bool has_room(const struct mse_replay *replay)
-{
-	return !replay->read_all && replay->waiting_count < WINDOW_MAX &&
-		replay->waiting_octets < WINDOW_OCTETS;
-}
-
-/* False: it ended. */
-static bool read_journal(struct mse_replay *replay)
-{
-	struct mse_read_result result;
-	struct mse_error error = { "" };
-	unsigned int budget = READ_BUDGET;
-
-	while (has_room(replay)) {
-		if (budget-- == 0) {
-			replay->endpoint->deliver->again = true;
-			return true;
-		}
-		switch (mse_journal_reader_next(replay->reader, &result,
-						&error)) {
-		case MSE_READ_RECORD:
-			if (take_record(replay, &result.record) == 0)
-				break;
-			end(replay, "there is no memory");
-			return false;
-		case MSE_READ_END:
-			replay->read_all = true;
-			return true;
-		case MSE_READ_DAMAGE:
-		case MSE_READ_RELEASED:
-			break;
-		case MSE_READ_ERROR:
-			end(replay, "the journal cannot be read");
-			return false;
-		}
-		replay->read_all = is_at_end(replay, &result.position);
-	}
-	return true;
-}
-
-static int take_row(const struct mse_ledger_row *row, void *context)
-{
-	struct replay_page *page = context;
-
-	page->next_after = row->sequence;
-	page->looked_at++;
-	if (mse_pick_row(&page->replay->pick, row)) {
-		if (mse_row_copy(&page->rows[page->count], row) < 0)
-			return -1;
-		page->count++;
-		page->octets += row->record_len;
-	}
-	page->more = page->count >= PAGE_ROWS ||
-		page->octets >= PAGE_OCTETS ||
-		page->looked_at >= PAGE_LOOKED_AT;
-	return page->more ? 1 : 0;
-}
-
-static void clear_page(struct replay_page *page)
-{
-	while (page->count > 0)
-		mse_row_clear(&page->rows[--page->count]);
-	page->looked_at = 0;
-	page->octets = 0;
-	page->more = false;
-}
-
-static int run_page(struct mse_ledger *ledger, struct mse_ledger_job *job,
-		    struct mse_error *error_r)
-{
-	struct replay_page *page = (struct replay_page *)job;
-	struct mse_row_filter filter = {
-		.endpoint = page->endpoint->name, .state = MSE_ROW_DEAD,
-		.id = page->replay->pick.id, .after = page->after,
-		.with_record = true
-	};
-
-	/* The worker may repeat a job. */
-	clear_page(page);
-	if (mse_ledger_each_row(ledger, &filter, take_row, page, error_r) < 0)
-		return -1;
-	return 0;
-}
-
-static void tell_failed(struct mse_replay *replay,
-			const struct mse_item *item)
-{
-	replay->failed++;
-	if (replay->failed_one != NULL)
-		replay->failed_one(item->record.id, item->record.type_name,
-				   item->record.owner, item->last_status,
-				   item->last_error, replay->context);
-}
-
-static int take_dead(struct mse_replay *replay,
-		     const struct mse_ledger_row *row)
-{
-	struct mse_item *item;
-
-	replay->found++;
-	if (replay->dry_run)
-		return 0;
-	if (row->record == NULL) {
-		replay->failed++;
-		if (replay->failed_one != NULL)
-			replay->failed_one(row->id, row->type, row->lane,
-					   row->last_status, "its content is "
-					   "not kept any more",
-					   replay->context);
-		return 0;
-	}
-	item = mse_item_of_row(replay->endpoint, MSE_ITEM_REPLAY, row);
-	if (item == NULL)
-		return -1;
-	if (add_item(replay, item, row->lane) < 0) {
-		mse_item_free(&item);
-		return -1;
-	}
-	return 0;
-}
-
-static void take_page(struct mse_replay *replay,
-		      const struct replay_page *page)
-{
-	unsigned int i;
-
-	for (i = 0; i < page->count; i++) {
-		if (take_dead(replay, &page->rows[i].row) < 0) {
-			end(replay, "there is no memory");
-			return;
-		}
-	}
-	replay->after = page->next_after;
-	replay->read_all = !page->more;
-}
-
-static void page_done(struct mse_ledger_job *job,
-		      const struct mse_error *error)
-{
-	struct replay_page *page = (struct replay_page *)job;
-	struct mse_replay *replay = page->replay;
-	struct mse_endpoint *endpoint = page->endpoint;
-
-	endpoint->jobs--;
-	endpoint->deliver->again = true;
-	replay->page = NULL;
-	if (replay->endpoint == NULL)
-		free_if_done(replay);
-	else if (error != NULL)
-		end(replay, "the ledger cannot be read");
-	else
-		take_page(replay, page);
-	clear_page(page);
-	free(page);
-}
-
-static bool read_dead(struct mse_replay *replay)
-{
-	struct replay_page *page;
-
-	if (replay->page != NULL || !has_room(replay))
-		return true;
-	page = calloc(1, sizeof(*page));
-	if (page == NULL) {
-		end(replay, "there is no memory");
-		return false;
-	}
-	page->job.run = run_page;
-	page->job.done = page_done;
-	page->replay = replay;
-	page->endpoint = replay->endpoint;
-	page->after = page->next_after = replay->after;
-	replay->page = page;
-	replay->endpoint->jobs++;
-	mse_ledger_worker_submit(replay->endpoint->deliver->parts.ledger,
-				 &page->job);
-	return true;
 }
 
 static unsigned int all_in_flight(const struct mse_endpoint *endpoint)
@@ -512,20 +209,20 @@ static void run(struct mse_replay *replay, int64_t now, int64_t *at)
 {
 	int64_t next;
 
-	if (!(replay->dead ? read_dead(replay) : read_journal(replay)))
+	if (!mse_replay_read(replay))
 		return;
 	send_due(replay, now);
 	if (replay->endpoint == NULL)
 		return;
 	if (replay->read_all && replay->lanes.count == 0 &&
 	    replay->in_flight == 0) {
-		end(replay, NULL);
+		mse_replay_end(replay, NULL);
 		return;
 	}
 	if (replay->breaker.open &&
 	    now - replay->opened_at_ms >= OUTAGE_MAX_MS) {
-		end(replay, "the endpoint has accepted nothing for a quarter "
-		    "of an hour");
+		mse_replay_end(replay, "the endpoint has accepted nothing for "
+			       "a quarter of an hour");
 		return;
 	}
 	next = next_time(replay, now);
@@ -548,7 +245,7 @@ int64_t mse_replay_run(struct mse_endpoint *endpoint, int64_t now)
 		replay->running = true;
 		run(replay, now, &at);
 		replay->running = false;
-		free_if_done(replay);
+		mse_replay_free_if_done(replay);
 	}
 	return at;
 }
@@ -577,6 +274,16 @@ static void still_dead(struct mse_item *item, int status_before)
 	}
 	mse_endpoint_redied(item->endpoint, status_before, item->last_status);
 	mse_job_submit(job);
+}
+
+static void tell_failed(struct mse_replay *replay,
+			const struct mse_item *item)
+{
+	replay->failed++;
+	if (replay->failed_one != NULL)
+		replay->failed_one(item->record.id, item->record.type_name,
+				   item->record.owner, item->last_status,
+				   item->last_error, replay->context);
 }
 
 static void on_refused(struct mse_replay *replay, struct mse_item *item,
@@ -647,7 +354,7 @@ static void on_judged(struct mse_replay *replay, struct mse_item *item,
 		break;
 	case MSE_VERDICT_DISABLE:
 		mse_lanes_wait(&replay->lanes, item->lane, now);
-		end(replay, "the endpoint answered 410 Gone");
+		mse_replay_end(replay, "the endpoint answered 410 Gone");
 		break;
 	case MSE_VERDICT_NOTHING:
 		mse_lanes_wait(&replay->lanes, item->lane, now);
@@ -679,31 +386,7 @@ void mse_replay_answer(struct mse_item *item, const struct mse_answer *answer)
 		return;
 	}
 	forget_item(replay, item);
-	free_if_done(replay);
-}
-
-/* What the cursor has passed is delivered or has a row; what is behind it is
-   on its way. */
-static int find_span(struct mse_replay *replay,
-		     const struct mse_position *start)
-{
-	struct mse_journal *journal = replay->endpoint->deliver->parts.journal;
-	struct mse_journal_reader *last;
-	uint64_t behind, rest;
-
-	replay->end = replay->endpoint->cursor.position;
-	replay->reader = mse_journal_reader_new(journal, start);
-	last = mse_journal_reader_new(journal, &replay->end);
-	if (replay->reader == NULL || last == NULL) {
-		mse_journal_reader_free(&last);
-		return -1;
-	}
-	behind = mse_journal_reader_behind(replay->reader);
-	rest = mse_journal_reader_behind(last);
-	replay->total_octets = behind > rest ? behind - rest : 0;
-	mse_journal_reader_free(&last);
-	replay->read_all = is_at_end(replay, start);
-	return 0;
+	mse_replay_free_if_done(replay);
 }
 
 unsigned int mse_replay_count(const struct mse_endpoint *endpoint)
@@ -740,7 +423,7 @@ int mse_deliver_replay(struct mse_deliver *deliver,
 	replay->endpoint = endpoint;
 	replay->dead = options->dead;
 	replay->dry_run = options->dry_run;
-	if (!replay->dead && find_span(replay, &options->start) < 0) {
+	if (!replay->dead && mse_replay_find_span(replay, &options->start) < 0) {
 		mse_journal_reader_free(&replay->reader);
 		free(replay);
 		return mse_error_set(error_r, "out of memory");

@@ -122,9 +122,10 @@ int mse_deliver_drop_dead(struct mse_deliver *deliver, const char *name,
 				       void *context),
 			  void *context, struct mse_error *error_r)
 {
-	struct mse_endpoint *endpoint = mse_deliver_find(deliver, name, error_r);
+	struct mse_endpoint *endpoint;
 	struct sweep *sweep;
 
+	endpoint = mse_deliver_find(deliver, name, error_r);
 	if (endpoint == NULL)
 		return -1;
 	sweep = calloc(1, sizeof(*sweep));

@@ -1,4 +1,4 @@
-"""mailhookctl on a daemon that has something to tell: dead letters, the history,
+"""mailhookctl on a daemon that has something to tell: dead letters, history,
 long lists, a changed configuration with a full queue."""
 
 import fcntl
