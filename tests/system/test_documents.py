@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -105,3 +106,80 @@ def test_links_lead_somewhere(name):
             headings = re.findall(r"(?m)^#+ (.*)$", other.read_text("utf-8"))
             assert anchor in [re.sub(r"[^\w -]", "", heading).lower()
                               .replace(" ", "-") for heading in headings]
+
+
+# -- manual pages
+
+MAN = {path.name.removesuffix(".in"): path.read_text("utf-8")
+       for path in (build.SOURCE / "man").glob("*.in")}
+CONF = (build.SOURCE / "conf.d" / "mailhook.conf").read_text("utf-8")
+
+
+def items(page, macro):
+    """What `.It` lines introduce with this macro."""
+    return {word for line in re.findall(r"(?m)^\.It (.*)$", MAN[page])
+            for word in re.findall(rf"{macro} (?:\\*&)?([\w.]+)", line)}
+
+
+def installed(page):
+    return build.ROOT / "share" / "man" / f"man{page[-1]}" / page
+
+
+@pytest.mark.parametrize("page", MAN)
+def test_manual_page_lints_clean(page):
+    assert installed(page).is_file()
+    assert "@" not in re.sub(r"\S@\S+\.com", "", installed(page).read_text())
+    said = subprocess.run(["mandoc", "-Tlint", "-Wstyle", installed(page)],
+                          stdout=subprocess.PIPE, text=True).stdout
+    # Others need not be installed, least of all ours.
+    assert [line for line in said.splitlines()
+            if "referenced manual not found" not in line] == []
+
+
+def test_conf_page_has_every_key_and_default():
+    explained = dict(re.findall(r"(?m)^#?\t?#? ?(\w+) += (.*?) *(?:# *<--)?$",
+                                re.sub(r"(?m)^#\t", "#", CONF)))
+    assert len(explained) > 30
+    assert items("mailhook.conf.5", "Ic") == set(explained)
+    for name, value in explained.items():
+        if name in ("url", "secret", "secret_file", "server_name"):
+            continue
+        value = re.sub(r'"(.*)"', r"Qq \1", value).strip()
+        if name.endswith("_file"):
+            value = "Qq"
+        assert re.search(rf"Ic {name} = {re.escape(value)}( ,|$)",
+                         MAN["mailhook.conf.5"], re.M), (name, value)
+
+
+def test_events_page_has_every_event_and_parameter():
+    assert items("mailhook-events.7", "Sy") == set(TYPES)
+    for name, group in TYPES.items():
+        line = f".It Sy {name}" + \
+            ("" if group == "OWN" else f" Bq {group.lower()}")
+        assert f"\n{line}\n" in MAN["mailhook-events.7"], name
+    named = set(re.findall(r"(?<= )[\w.]+",
+                           " ".join(re.findall(r"(?m)^\.It Va(.*)$",
+                                               MAN["mailhook-events.7"]))))
+    assert named == set(schema.parameters())
+
+
+def test_ctl_page_has_every_command_and_option():
+    help_text = subprocess.run([build.CTL, "--help"], check=True, text=True,
+                               stdout=subprocess.PIPE).stdout
+    usage = help_text.split("Examples:")[0].splitlines()
+    commands = {name for line in usage if re.match(r"  [a-z]", line)
+                for name in re.match(r"  ([a-z]+(?:, [a-z]+)*)",
+                                     line)[1].split(", ")}
+    assert items("mailhookctl.8", "Ic") >= commands
+    options = set(re.findall(r"--([a-z0-9]+)", "\n".join(usage)))
+    assert options <= set(re.findall(r"Fl -([a-z0-9]+)",
+                                     MAN["mailhookctl.8"]))
+
+
+def test_daemon_page_has_every_option():
+    help_text = subprocess.run([build.DAEMON, "--help"], check=True,
+                               text=True, stdout=subprocess.PIPE).stdout
+    assert set(re.findall(r"(?m)^  --([a-z-]+)", help_text)) == {
+        name for line in re.findall(r"(?m)^\.It (Fl .*)$",
+                                    MAN["mailhookd.8"])
+        for name in re.findall(r"Fl -([a-z-]+)", line)}
