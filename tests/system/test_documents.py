@@ -163,17 +163,22 @@ def test_events_page_has_every_event_and_parameter():
     assert named == set(schema.parameters())
 
 
+def ctl_help(*command):
+    return subprocess.run([build.CTL, *command, "--help"], check=True,
+                          text=True, stdout=subprocess.PIPE).stdout
+
+
 def test_ctl_page_has_every_command_and_option():
-    help_text = subprocess.run([build.CTL, "--help"], check=True, text=True,
-                               stdout=subprocess.PIPE).stdout
-    usage = help_text.split("Examples:")[0].splitlines()
-    commands = {name for line in usage if re.match(r"  [a-z]", line)
-                for name in re.match(r"  ([a-z]+(?:, [a-z]+)*)",
-                                     line)[1].split(", ")}
-    assert items("mailhookctl.8", "Ic") >= commands
-    options = set(re.findall(r"--([a-z0-9]+)", "\n".join(usage)))
-    assert options <= set(re.findall(r"Fl -([a-z0-9]+)",
-                                     MAN["mailhookctl.8"]))
+    usage = re.findall(r"(?m)^  ([a-z]+(?:, [a-z]+)*) .*$",
+                       ctl_help().split("Examples:")[0])
+    commands = {name for names in usage for name in names.split(", ")}
+    assert len(commands) > 12
+    page = MAN["mailhookctl.8"]
+    assert {name for line in re.findall(r"(?m)^\.It (.*)$", page)
+            for name in re.findall(r"Ic (\w+)", line)} == commands
+    options = {option for text in (ctl_help(), *map(ctl_help, commands))
+               for option in re.findall(r"--([a-z0-9-]+)", text)}
+    assert options == set(re.findall(r"Fl -([a-z0-9-]+)", page))
 
 
 def test_daemon_page_has_every_option():
