@@ -9,8 +9,11 @@
 #include "journal/interest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -19,6 +22,7 @@
 
 /* Some 200,000 names in one list are 6 MB. */
 #define INTEREST_MAX (64 * 1024 * 1024)
+#define INTEREST_MODE 0640
 
 static int take_everything(struct mse_interest *interest)
 {
@@ -103,6 +107,30 @@ int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 	return ret;
 }
 
+/* Mail processes without the group (doveadm, dovecot-lda) read the file while
+   they are still root. One replaced under them could not be read again, and
+   their events would lack what was subscribed to. */
+static bool stands_already(int dir_fd, const struct mse_buf *wanted)
+{
+	struct stat st, dir;
+	struct mse_error error;
+	struct mse_buf buf;
+	bool same;
+
+	if (fstat(dir_fd, &dir) < 0 ||
+	    fstatat(dir_fd, MSE_INTEREST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode) || (st.st_mode & 07777) != INTEREST_MODE ||
+	    st.st_uid != geteuid() || st.st_gid != dir.st_gid ||
+	    (size_t)st.st_size != wanted->len)
+		return false;
+	mse_buf_init(&buf, INTEREST_MAX);
+	same = mse_file_read(dir_fd, MSE_INTEREST_NAME, &buf, &error) == 0 &&
+		buf.len == wanted->len &&
+		memcmp(buf.data, wanted->data, buf.len) == 0;
+	mse_buf_clear(&buf);
+	return same;
+}
+
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 		       struct mse_error *error_r)
 {
@@ -114,9 +142,12 @@ int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 	if (mse_buf_failed(&buf)) {
 		ret = mse_error_set(error_r, "the interest file would be too "
 				    "large, or memory is out");
+	} else if (stands_already(dir_fd, &buf)) {
+		ret = 0;
 	} else {
-		ret = mse_file_replace(dir_fd, MSE_INTEREST_NAME, 0640,
-				       buf.data, buf.len, error_r);
+		ret = mse_file_replace(dir_fd, MSE_INTEREST_NAME,
+				       INTEREST_MODE, buf.data, buf.len,
+				       error_r);
 	}
 	mse_buf_clear(&buf);
 	return ret;

@@ -40,6 +40,42 @@ static void test_absent(void **state)
 	close(dir_fd);
 }
 
+static ino_t inode_after_write(int dir_fd, const struct mse_interest *interest)
+{
+	struct mse_error error;
+	struct stat st;
+
+	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
+	assert_int_equal(fstatat(dir_fd, "interest", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	return st.st_ino;
+}
+
+/* A daemon that starts again leaves it to those who have it open, unless it
+   says something else or has other rights. */
+static void test_unchanged(void **state)
+{
+	struct mse_interest *interest = mse_interest_new(true);
+	int dir_fd = open_dir(*state), held;
+	ino_t inode;
+
+	inode = inode_after_write(dir_fd, interest);
+	/* Held, so that its number is not given to its successor. */
+	held = openat(dir_fd, "interest", O_RDONLY);
+	assert_true(inode_after_write(dir_fd, interest) == inode);
+	interest->flag_events_full = true;
+	assert_false(inode_after_write(dir_fd, interest) == inode);
+	close(held);
+
+	inode = inode_after_write(dir_fd, interest);
+	held = openat(dir_fd, "interest", O_RDONLY);
+	assert_int_equal(fchmodat(dir_fd, "interest", 0600, 0), 0);
+	assert_false(inode_after_write(dir_fd, interest) == inode);
+	close(held);
+	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
 static void test_round_trip(void **state)
 {
 	static const char *const users[] = { "*@example.com", "!x@y", "\xc3\xa9" };
@@ -296,7 +332,7 @@ int main(void)
 #define D(name) cmocka_unit_test_setup_teardown(name, journal_test_setup_dir, \
 						journal_test_teardown)
 		D(test_absent),
-		D(test_round_trip),
+		D(test_round_trip), D(test_unchanged),
 		D(test_behind),
 		D(test_corrupt),
 		D(test_wanted),
