@@ -251,18 +251,20 @@ def test_a_message_that_was_never_announced():
 
 
 def test_the_order_of_what_was_acknowledged():
-    def history(first, second, pids=(1, 2)):
+    def history(first, second, pids=(1, 2), **options):
         one = History()
         one.asked(message(INBOX, "t3"), NONE)
         one.asked(message(INBOX, "t4"), NONE)
         for (uid, token), pid in zip((first, second), pids):
             one.append(INBOX, token, uid, pid=pid)
         return rules(BEFORE, one, after(INBOX={
-            **SAME, 3: ("t3", NONE), 4: ("t4", NONE)}))
+            **SAME, 3: ("t3", NONE), 4: ("t4", NONE)}), **options)
 
     assert history((3, "t3"), (4, "t4")) == set()
     assert history((4, "t4"), (3, "t3")) == {"d"}
     assert history((4, "t4"), (3, "t3"), (1, 1)) == {"d"}
+    assert history((4, "t4"), (3, "t3"), rotated=True) == set()
+    assert history((4, "t4"), (3, "t3"), (1, 1), rotated=True) == {"d"}
 
 
 def test_two_at_once_may_come_in_any_order():
@@ -287,8 +289,51 @@ def test_a_server_that_forgets():
     assert rules(BEFORE, one, shown) == {"server"}
     assert rules(BEFORE, History(), after(INBOX={1: SAME[1]})) == {"server"}
     doubled = after(INBOX=SAME)
-    doubled.doubled = [(INBOX, "t1")]
+    doubled.doubled = {message(INBOX, "t1")}
     assert rules(BEFORE, History(), doubled) == {"server"}
+    # Said once, or not if the server says that it has rebuilt.
+    assert not rules(BEFORE, History(), doubled, rebuilt={INBOX.owner})
+    oracle = Oracle(BEFORE)
+    oracle.accept(oracle.check([], [], doubled))
+    assert oracle.check([], [], doubled).violations == []
+
+
+def test_a_mailbox_that_cannot_be_opened():
+    """Its DELETE was killed: the receiver must have been told."""
+    def one(*tell):
+        history = History()
+        history.asked(mailbox(WORK), GONE, acked=False)
+        for event in tell:
+            event(history)
+        shown = store(INBOX=SAME)
+        shown.unclear = {WORK}
+        return rules(BEFORE, history, shown)
+
+    assert one() == {"a"}
+    assert one(lambda history: resync(history, WORK)) == set()
+    assert one(lambda history: history.came("MailboxDelete", WORK)) == set()
+    assert one(lambda history: resync(history, INBOX)) == {"a"}
+
+
+def test_a_create_that_is_refused_and_done():
+    one = History()
+    one.asked(mailbox(NEW), True, acked=False)
+    shown = after(INBOX=SAME)
+    shown.boxes[NEW] = Box(9, 1)
+    assert rules(BEFORE, one, shown) == {"a"}
+    one.changes[0].why = "NO [ALREADYEXISTS] Mailbox already exists"
+    assert rules(BEFORE, one, shown) == {"server"}
+
+
+def test_half_of_an_unknown_change():
+    """A flag that came without its name has to be told all the same."""
+    one = History()
+    one.asked(message(INBOX, "t1"), frozenset({"\\Draft", "work"}),
+              acked=False)
+    shown = after(INBOX={**SAME, 1: ("t1", frozenset({"\\Draft", "u0"}))})
+    assert rules(BEFORE, one, shown) == {"a"}
+    resync(one)
+    assert not rules(BEFORE, one, shown)
 
 
 def request(number, id=None, answered=204, floor=0, body=None, stream="s",

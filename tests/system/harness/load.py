@@ -24,6 +24,11 @@ from .oracle import (GONE, Box, Change, Place, Truth, mailbox, message,
 LOST = (OSError, EOFError, imaplib.IMAP4.error, smtplib.SMTPException,
         poplib.error_proto, subprocess.TimeoutExpired)
 FLAGS = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Junk", "work"]
+# Longer than Dovecot waits for a lock that a dead process has left: who gives
+# up first leaves somebody at work.
+PATIENCE = 200
+# At most in one round.
+STEPS = 40
 # More than that of one client in one mailbox, and it removes some.
 ENOUGH = 10
 
@@ -90,7 +95,9 @@ class Client:
 
     def _run(self, until):
         try:
-            while not until.is_set():
+            for _ in range(STEPS):
+                if until.is_set():
+                    break
                 try:
                     self.step()
                 except LOST:
@@ -114,8 +121,9 @@ class Client:
         self.changes += changes.values()
         try:
             yield changes
-        except BaseException:
+        except BaseException as failure:
             for thing in things:
+                changes[thing].why = repr(failure)
                 self.frozen.add(thing)
                 if thing.kind == "message":
                     self.mine.get(thing.place, {}).pop(thing.token, None)
@@ -136,6 +144,7 @@ class ImapClient(Client):
         self.own = own
         self.selected = None
         self.temporary = set()
+        self.unclear = set()
         self._names = itertools.count(1)
 
     def begin(self, truth):
@@ -143,10 +152,12 @@ class ImapClient(Client):
             if place.name.startswith("Tmp"):
                 del self.paths[place]
         self.temporary = set()
+        self.unclear |= truth.unclear
         self.subscribed = set()
         if self.own:
             for place in truth.boxes:
-                if place.owner == self.user and place.name.startswith("Tmp"):
+                if place.owner == self.user and place not in self.unclear \
+                        and place.name.startswith("Tmp"):
                     self.paths[place] = place.name
                     self.temporary.add(place)
             self.subscribed = {one for one in truth.subscribed
@@ -164,7 +175,7 @@ class ImapClient(Client):
     def step(self):
         if self.session is None:
             self.session = self.dovecot.imap(self.user)
-            self.session.raw.sock.settimeout(30)
+            self.session.raw.sock.settimeout(PATIENCE)
         actions = [self._append] * 4 + [self._store] * 4 + \
             [self._copy, self._move, self._expunge, self._fetch]
         if self.own:
@@ -385,7 +396,7 @@ class LmtpClient(Client):
     def step(self):
         if self.session is None:
             self.session = Lmtp(self.dovecot.lmtp_port).raw
-            self.session.sock.settimeout(30)
+            self.session.sock.settimeout(PATIENCE)
             self.session.ehlo_or_helo_if_needed()
         places = self.chance.sample(sorted(self.paths),
                                     self.chance.randrange(
@@ -417,7 +428,7 @@ class Pop3Client(Client):
     def step(self):
         [place] = self.paths
         pop3 = Pop3(self.dovecot.pop3_port, self.user).raw
-        pop3.sock.settimeout(30)
+        pop3.sock.settimeout(PATIENCE)
         by_uid = {uid: token for token, (uid, _) in self.mine[place].items()}
         after = {}
         for line in pop3.uidl()[1]:
@@ -536,9 +547,11 @@ def look(dovecot, users, public=()):
 
 
 def _look_at(imap, truth, place, name):
-    status, lines = imap.command(f'EXAMINE "{name}"')
+    # Not EXAMINE: that leaves undone what a dead session had expunged.
+    status, lines = imap.command(f'SELECT "{name}"')
     if "deleted under us" in status:
-        # Killed within DELETE: nobody can open it any more.
+        # Killed within DELETE. Dovecot takes that back after half a minute.
+        truth.unclear.add(place)
         return
     assert status.startswith("OK"), f"{place}: {status}"
     text = b"\n".join(lines)
@@ -547,11 +560,11 @@ def _look_at(imap, truth, place, name):
     if int(re.search(rb"(\d+) EXISTS", text)[1]):
         for line in imap.ok("UID FETCH 1:* (UID FLAGS MODSEQ BODY.PEEK["
                             "HEADER.FIELDS (SUBJECT)])"):
-            if b" FETCH " not in line:
+            if b" FETCH " not in line or b"Subject" not in line:
                 continue
             uid, flags, token, modseq = fetched(line)
             if token in box.flags:
-                truth.doubled.append((place, token))
+                truth.doubled.add(message(place, token))
             box.add(uid, token, flags, modseq)
     # A message that came up by this very look counts, too.
     box.uidnext = max([box.uidnext] + [uid + 1 for uid in box.tokens])

@@ -59,6 +59,7 @@ class Change:
     answered: float = None
     acked: bool = False
     uid: int = None
+    why: str = ""        # what the client was told instead
 
 
 @dataclass
@@ -90,11 +91,13 @@ class Box:
 @dataclass
 class Truth:
     """What IMAP shows: every mailbox, every message, every subscription.
-    `doubled`: (place, token) that are there twice."""
+    `doubled`: messages that are there twice. `unclear`: mailboxes that are
+    listed and cannot be opened."""
 
     boxes: dict = field(default_factory=dict)     # Box by Place
     subscribed: set = field(default_factory=set)  # of Place
-    doubled: list = field(default_factory=list)
+    doubled: set = field(default_factory=set)     # of Thing
+    unclear: set = field(default_factory=set)     # of Place
 
     def state(self, thing):
         if thing.kind == "subscription":
@@ -307,16 +310,23 @@ def is_subsequence(some, of):
 
 class Check:
     """One look at everything since the last one. `violations` says what does
-    not fit; `uncovered` of them may go away if a Resync still comes."""
+    not fit; `uncovered` of them may go away if a Resync still comes.
 
-    def __init__(self, before, changes, events, truth, gaps_expected):
+    left_out(thing): not looked at, the server itself has lost its way there.
+    rotated: what a process appended to a file that had just been left for the
+    next one is told late, so that only each process is in order.
+    """
+
+    def __init__(self, before, changes, events, truth, gaps_expected,
+                 left_out, rotated):
         self.violations = []
         self.uncovered = 0
         self.resyncs_needed = 0
         self.changes, self.events, self.truth = changes, events, truth
         self.covers = [Cover(e) for e in events if e.type in OWN]
         self.before = before
-        self.told = []   # (sequence, issued, answered) of matched changes
+        self.left_out = left_out
+        self.told = []   # (sequence, change, event) of matched changes
         replay = Replay(before)
         self.transitions = self._transitions(replay)
         self.after = replay.state
@@ -325,7 +335,9 @@ class Check:
         self._server()
         self._things()
         self._uids()
-        self._order()
+        self._order_in_process()
+        if not rotated:
+            self._order()
 
     def _say(self, rule, text):
         self.violations.append(Violation(rule, text))
@@ -360,14 +372,28 @@ class Check:
     def _surprises(self, replay):
         for event, text in replay.surprises:
             place, _, _ = parse_url(event.data["mailboxID"])
-            if not any(cover.covers(mailbox(place), float("-inf"))
-                       for cover in self.covers):
+            if not self._covered(mailbox(place), float("-inf")) and \
+                    not self.left_out(mailbox(place)):
                 self._say("b", f"{event.type} {event.sequence} of {place}: "
                           + text)
 
     def _server(self):
-        for place, token in self.truth.doubled:
-            self._say("server", f"{token} is twice in {place}")
+        for thing in self.truth.doubled:
+            if not self.left_out(thing):
+                self._say("server", f"{thing} is there twice")
+        for place in self.truth.unclear:
+            if not self.left_out(mailbox(place)):
+                self._unclear(place)
+
+    def _unclear(self, place):
+        """Killed in the middle of a DELETE: a receiver has to know."""
+        self.left_out = (lambda thing, before=self.left_out:
+                         thing.place == place or before(thing))
+        if not self._covered(mailbox(place), float("-inf")) and not any(
+                one.state is GONE
+                for one in self.transitions.get(mailbox(place), ())):
+            self.uncovered += 1
+            self._say("a", f"{place} cannot be opened; nothing tells of it")
 
     # -- each thing's changes, events and state
 
@@ -377,10 +403,12 @@ class Check:
             by_thing[change.thing].append(change)
         for thing in self.transitions.keys() - by_thing.keys():
             for one in self.transitions[thing]:
-                self._say("b", f"{one.event.type} {one.event.sequence}: "
-                          f"nobody asked for {one.state} of {thing}")
+                if not self.left_out(thing):
+                    self._say("b", f"{one.event.type} {one.event.sequence}: "
+                              f"nobody asked for {one.state} of {thing}")
         for thing, changes in by_thing.items():
-            self._thing(thing, changes)
+            if not self.left_out(thing):
+                self._thing(thing, changes)
         self._untouched(by_thing.keys() | self.transitions.keys())
 
     def _thing(self, thing, changes):
@@ -390,11 +418,12 @@ class Check:
         acked = [c for c in changes if c.acked]
         last = acked[-1].state if acked else self.before.state(thing)
         shown = self.truth.state(thing)
-        happened = acked + [c for c in open_ones
-                            if shown == c.state != last]
-        if shown != (happened[-1].state if happened else last):
-            self._say("server", f"{thing} is {shown}, not {last}")
+        happened = acked
+        if shown != last:
+            # Half of it, too: maildir may have a flag and not its name.
             happened = changes
+            if not open_ones:
+                self._say("server", f"{thing} is {shown}, not {last}")
         self._match(thing, changes, happened)
 
     def _match(self, thing, changes, happened):
@@ -413,8 +442,10 @@ class Check:
     def _invented(self, thing, changes, wanted, came):
         asked = [change.state for change in changes]
         states = [one.state for one in came]
-        told = ", ".join(f"{one.event.type} {one.event.sequence}"
-                         for one in came)
+        told = ", ".join(
+            f"{one.event.type} {one.event.sequence} (pid "
+            f"{one.event.data.get('pid')}, {one.event.data.get('timestamp')})"
+            for one in came)
         why = "did not happen" if states == asked else \
             f"is not what was asked for ({asked})"
         self._say("b", f"{thing} became {wanted}; {told} tell {states}: "
@@ -428,11 +459,18 @@ class Check:
             self._say("a", f"{thing} became {change.state}, acknowledged; "
                       "there is only a Resync")
             return
+        if "ALREADYEXISTS" in change.why:
+            # Another process was quicker to see the new directory: CREATE
+            # made it, and says no.
+            self._say("server", f"{thing} is there, though refused: "
+                      f"{change.why}")
+            return
         self.uncovered += 1
+        came = [(one.places or one.event.owner) for one in self.covers]
         how = "acknowledged" if change.acked else \
-            "as IMAP shows, not acknowledged"
+            f"as IMAP shows, not acknowledged ({change.why})"
         self._say("a", f"{thing} became {change.state}, {how}; "
-                  "nothing tells of it")
+                  f"nothing tells of it; Resyncs: {came}")
 
     def _untouched(self, touched):
         """What nobody asked for and no event told is as it was."""
@@ -443,7 +481,8 @@ class Check:
                 things += [message(place, token)
                            for token in (box.flags if box else ())]
             for thing in set(things) - touched:
-                if self.truth.state(thing) != self.before.state(thing):
+                if not self.left_out(thing) and \
+                        self.truth.state(thing) != self.before.state(thing):
                     self._say("server", f"{thing} is "
                               f"{self.truth.state(thing)}; nobody asked")
 
@@ -451,6 +490,8 @@ class Check:
 
     def _uids(self):
         for place, box in self.truth.boxes.items():
+            if self.left_out(mailbox(place)):
+                continue
             told = self.after.boxes.get(place, Box())
             if None not in (told.uidvalidity, box.uidvalidity) and \
                     told.uidvalidity != box.uidvalidity:
@@ -485,7 +526,7 @@ class Check:
 
     def _order(self):
         """Per owner: what was answered before another was asked for comes
-        before it. Per process and mailbox: UIDs rise."""
+        before it."""
         lanes = defaultdict(list)
         for sequence, change, _ in self.told:
             lanes[lane_of(change.thing.place)].append((sequence, change))
@@ -502,9 +543,9 @@ class Check:
                         not earliest or
                         change.answered < earliest[1].answered):
                     earliest = (sequence, change)
-        self._order_in_process()
 
     def _order_in_process(self):
+        """Per process and mailbox: UIDs rise."""
         last = {}
         for event in self.events:
             if event.type not in ("MessageNew", "MessageAppend"):
@@ -524,11 +565,20 @@ class Oracle:
 
     def __init__(self, truth):
         self.truth = truth
-        self.figures = Counter()
+        self.figures = Counter(violations=0)
+        self._strange = set()    # what the server has doubled or half deleted
 
-    def check(self, changes, events, truth, gaps_expected=False):
-        """A Check; take it with accept() or try again with more events."""
-        return Check(self.truth, changes, events, truth, gaps_expected)
+    def check(self, changes, events, truth, gaps_expected=False, rebuilt=(),
+              rotated=False):
+        """A Check; take it with accept() or try again with more events.
+        `rebuilt`: owners whose mail the server has rebuilt, which brings back
+        what was gone and tells nobody."""
+        def left_out(thing):
+            return thing.place.owner in rebuilt or thing in self._strange or \
+                mailbox(thing.place) in self._strange
+
+        return Check(self.truth, changes, events, truth, gaps_expected,
+                     left_out, rotated)
 
     def accept(self, check):
         self.figures["changes"] += len(check.changes)
@@ -539,7 +589,11 @@ class Oracle:
             self.figures[name] += sum(e.type == f"vnd.mailhook.{name}"
                                       for e in check.events)
         self.figures["Resyncs needed"] += check.resyncs_needed
-        self.figures["violations"] += len(check.violations)
+        for one in check.violations:
+            self.figures["of the server's own" if one.rule == "server" else
+                         "violations"] += 1
+        self._strange |= check.truth.doubled
+        self._strange |= {mailbox(place) for place in check.truth.unclear}
         self.truth = check.truth
 
 
