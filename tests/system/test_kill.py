@@ -38,7 +38,9 @@ from test_daemon import MAIL, RS, all_came
 from test_delivery import uid
 from test_recovery import fill_file
 
-ROUNDS = int(os.environ.get("MAILHOOK_KILL_ROUNDS", 8))
+# Processes with the sanitizers start slowly.
+FEW = 4 if "MAILHOOK_SANITIZE" in os.environ else 8
+ROUNDS = int(os.environ.get("MAILHOOK_KILL_ROUNDS", FEW))
 SEED = int(os.environ.get("MAILHOOK_KILL_SEED",
                           random.SystemRandom().randrange(10 ** 6)))
 KINDS = ("imap", "lmtp", "pop3", "doveadm", "mailhookd", "all")
