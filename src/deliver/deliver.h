@@ -24,6 +24,10 @@ struct mse_deliver;
 enum mse_log_level { MSE_LOG_DEBUG, MSE_LOG_INFO, MSE_LOG_WARNING,
 		     MSE_LOG_ERROR };
 
+/* So many owners (with order = "none": events) of one endpoint may be held up
+   by a failure at once; some 300 octets of memory each. */
+#define MSE_DELIVER_LANES_MAX 65536
+
 struct mse_deliver_parts {
 	struct mse_journal *journal;
 	struct mse_ledger_worker *ledger;
@@ -33,6 +37,7 @@ struct mse_deliver_parts {
 	/* The ledger was made anew beside existing journal files: endpoints
 	   start at the oldest kept record, with a Gap. */
 	bool ledger_rebuilt;
+	size_t lanes_max; /* 0: MSE_DELIVER_LANES_MAX */
 	/* The daemon's log; deliver itself never writes one. */
 	void (*log)(enum mse_log_level level, const char *text, void *context);
 	void *log_context;

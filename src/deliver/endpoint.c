@@ -14,8 +14,7 @@
 
 #include "deliver/answer.h"
 
-#define FLOOR_EVERY_MS 1000
-#define FLOOR_LANES 1024
+#define FLOOR_LANES_A_MS 64
 #define NOT_YET_MS 5000
 
 bool mse_endpoint_is_idle(const struct mse_endpoint *endpoint)
@@ -45,14 +44,24 @@ bool mse_endpoint_may_send(const struct mse_endpoint *endpoint)
 		mse_deliver_mono(endpoint->deliver) >= endpoint->hold_until_ms;
 }
 
+/* On disk and in memory. */
+static bool has_room(const struct mse_endpoint *endpoint)
+{
+	const struct mse_deliver *deliver = endpoint->deliver;
+
+	return endpoint->parked_octets < deliver->conf->journal_limit / 4 &&
+		endpoint->lanes.count < (deliver->parts.lanes_max > 0 ?
+					 deliver->parts.lanes_max :
+					 MSE_DELIVER_LANES_MAX);
+}
+
 /* With the breaker about to open nothing is parked either: an outage leaves
    the journal where it is. */
 bool mse_endpoint_may_park(const struct mse_endpoint *endpoint)
 {
 	return !endpoint->breaker.open &&
 		endpoint->breaker.failures < MSE_BREAKER_FAILURES &&
-		endpoint->parked_octets <
-		endpoint->deliver->conf->journal_limit / 4;
+		has_room(endpoint);
 }
 
 static void wait_for(struct mse_endpoint *endpoint, struct mse_lane *lane,
@@ -115,18 +124,18 @@ static uint64_t lowest_open(const struct mse_endpoint *endpoint)
 	return lowest;
 }
 
-/* An old floor is as true as a new one, so with many lanes it is not looked
-   for each time. */
+/* An old floor is as true as a new one: the more lanes there are to look at,
+   the longer it lasts. */
 uint64_t mse_endpoint_floor(struct mse_endpoint *endpoint)
 {
 	int64_t now = mse_deliver_mono(endpoint->deliver);
 	uint64_t floor;
 
-	if (!endpoint->floor_dirty || (endpoint->lanes.count > FLOOR_LANES &&
-				       now < endpoint->floor_at_ms))
+	if (!endpoint->floor_dirty || now < endpoint->floor_at_ms)
 		return endpoint->floor;
 	endpoint->floor_dirty = false;
-	endpoint->floor_at_ms = now + FLOOR_EVERY_MS;
+	endpoint->floor_at_ms = now +
+		(int64_t)(endpoint->lanes.count / FLOOR_LANES_A_MS);
 	floor = lowest_open(endpoint) - 1;
 	if (floor > endpoint->floor)
 		endpoint->floor = floor;
@@ -297,8 +306,7 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 	if (endpoint->followers)
 		mse_window_park(endpoint, false);
 	endpoint->waiting = endpoint->followers && !endpoint->breaker.open &&
-		endpoint->parked_octets >=
-		endpoint->deliver->conf->journal_limit / 4;
+		!has_room(endpoint);
 	if (endpoint->settling)
 		settle(endpoint);
 	mse_cursor_commit(endpoint, now);

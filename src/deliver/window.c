@@ -304,7 +304,7 @@ void mse_window_park(struct mse_endpoint *endpoint, bool all)
 	for (item = endpoint->first; item != NULL; item = next) {
 		next = item->next;
 		if (item->state == MSE_ITEM_WAITING &&
-		    item->lane->parked > 0)
+		    (item->lane->parked > 0 || item->tries.attempts > 0))
 			left = true;
 		if (!should_park(item, all))
 			continue;

@@ -105,10 +105,45 @@ def test_a_failing_owner_holds_back_only_itself(endpoint, receiver):
     assert set(in_order(receiver.answered(path)).values()) == {5}
 
 
+def test_without_order_a_failing_event_holds_back_nothing(
+        endpoint, receiver):
+    path, [mail] = endpoint(order='"none"')
+    broken = True
+    receiver.script(path, choose=lambda request: Answer(500) if broken and
+                    request.type == "MessageNew" and uid(request) == 3
+                    else None)
+    deliver_round([mail], 12)
+    receiver.wait(lambda: len(receiver.answered(path)) >= 11)
+    # Of one owner, and the third is tried by itself.
+    receiver.wait(lambda: len(receiver.on(path)) >= 14)
+    answered = receiver.answered(path)
+    assert sorted(map(uid, answered)) == [1, 2, *range(4, 13)]
+    [third] = {r.sequence for r in receiver.on(path) if uid(r) == 3}
+    assert max(r.floor for r in receiver.on(path)) < third
+    broken = False
+    receiver.wait(lambda: len(receiver.answered(path)) >= 12)
+    mail.mark()
+    assert sorted(uid(r) for r in receiver.answered(path)
+                  if r.type == "MessageNew") == list(range(1, 13))
+    assert receiver.on(path)[-1].floor >= third
+
+
+def test_without_order_one_owner_fills_the_connections(endpoint, receiver):
+    path, [mail] = endpoint(order='"none"', concurrency=4)
+    receiver.script(path, *[Answer(hang=True)] * 4)
+    deliver_round([mail], 6)
+    receiver.wait(lambda: len(receiver.on(path)) >= 4)
+    assert {uid(r) for r in receiver.on(path)} == {1, 2, 3, 4}
+    receiver.release()
+    receiver.wait(lambda: len(receiver.answered(path)) >= 6)
+    assert {uid(r) for r in receiver.answered(path)} == set(range(1, 7))
+
+
 @pytest.mark.parametrize("failure", [
-    Answer(500), Answer(404), Answer(302, {"Location": "/all"}),
-    Answer(503), Answer(close=True)],
-    ids=["500", "404", "302", "503", "close"])
+    Answer(500), Answer(404), Answer(302, {"Location": "/elsewhere"}),
+    Answer(307, {"Location": "/elsewhere"}), Answer(503),
+    Answer(close=True)],
+    ids=["500", "404", "302", "307", "503", "close"])
 def test_a_refused_event_is_retried_as_it_was(endpoint, receiver, failure):
     path, [mail] = endpoint(timeout='"2s"')
     receiver.script(path, failure, failure)
@@ -118,6 +153,8 @@ def test_a_refused_event_is_retried_as_it_was(endpoint, receiver, failure):
     assert first.id == second.id == third.id != marker.id
     assert first.body == second.body == third.body
     assert third.answered == 204
+    # Nobody was sent there.
+    assert not receiver.on("/elsewhere")
 
 
 def test_a_hanging_request_times_out_and_is_retried(endpoint, receiver):

@@ -144,13 +144,15 @@ static void check_composition(struct world *world, const struct sent *list,
 	world->compositions[world->composition_count++] = made;
 }
 
-/* An owner's events are out in one request at a time. */
+/* In order, an owner's events are out in one request at a time. */
 static void check_alone(struct world *world, const struct sent *list,
 			unsigned int count)
 {
 	unsigned int i, k, n, others;
 	struct sent *other;
 
+	if (world->endpoints[0].order == MSE_ORDER_NONE)
+		return;
 	for (i = 0; i < world->out_count; i++) {
 		other = parse_sent(world->out[i], &others);
 		for (k = 0; k < others && !other[k].replay; k++) {
@@ -396,7 +398,8 @@ void start(struct world *world)
 		.transport = &world->transport,
 		.clock = &world->clock.clock,
 		.server_fqdn = "mail.example.com",
-		.ledger_rebuilt = world->rebuilt, .log = log_text
+		.ledger_rebuilt = world->rebuilt,
+		.lanes_max = world->lanes_max, .log = log_text
 	};
 	struct mse_error error = { "" };
 

@@ -48,6 +48,7 @@ struct world {
 	struct mse_conf_endpoint endpoints[2];
 	struct mse_secret secret;
 	bool rebuilt;
+	size_t lanes_max;
 	/* Requests that are out. */
 	struct mse_request *out[256];
 	bool cancelled[256];
