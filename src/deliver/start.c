@@ -18,6 +18,8 @@ struct start {
 	struct mse_row_copy gap;
 	bool has_gap;
 	size_t taken_size;
+	struct mse_id *gaps; /* parked ones */
+	size_t gap_count;
 };
 
 static int load_cursor(struct mse_ledger *ledger, void *context,
@@ -270,6 +272,18 @@ static int take_parked(struct mse_endpoint *endpoint,
 	return 0;
 }
 
+static int note_gap(struct start *start, const struct mse_ledger_row *row)
+{
+	struct mse_id *gaps = realloc(start->gaps, (start->gap_count + 1) *
+				      sizeof(*gaps));
+
+	if (gaps == NULL)
+		return -1;
+	start->gaps = gaps;
+	memcpy(gaps[start->gap_count++].text, row->id, MSE_UUID_SIZE);
+	return 0;
+}
+
 static int take_row(const struct mse_ledger_row *row, void *context)
 {
 	struct start *start = context;
@@ -283,7 +297,11 @@ static int take_row(const struct mse_ledger_row *row, void *context)
 	if (row->state == MSE_ROW_DEAD)
 		endpoint->counters.dead[mse_dead_reason_of(
 			row->last_status)]++;
-	return row->state == MSE_ROW_PARKED ? take_parked(endpoint, row) : 0;
+	if (row->state != MSE_ROW_PARKED)
+		return 0;
+	if (row->gap && note_gap(start, row) < 0)
+		return -1;
+	return take_parked(endpoint, row);
 }
 
 struct gap_rows {
@@ -313,46 +331,20 @@ static int load_gap(struct mse_ledger *ledger, struct mse_endpoint *endpoint,
 				   error_r) != 0 ? -1 : 0;
 }
 
-struct gap_list {
-	struct mse_id *ids;
-	size_t count;
-};
-
-static int note_gap(const struct mse_ledger_row *row, void *context)
-{
-	struct gap_list *list = context;
-	struct mse_id *ids;
-
-	if (!row->gap)
-		return 0;
-	ids = realloc(list->ids, (list->count + 1) * sizeof(*ids));
-	if (ids == NULL)
-		return -1;
-	list->ids = ids;
-	memcpy(ids[list->count++].text, row->id, MSE_UUID_SIZE);
-	return 0;
-}
-
 /* The bytes of Gaps only: a quarter of journal_limit may be parked. */
-static int load_gaps(struct mse_ledger *ledger, struct mse_endpoint *endpoint,
+static int load_gaps(struct mse_ledger *ledger, const struct start *start,
 		     struct mse_error *error_r)
 {
-	struct mse_row_filter filter = {
-		.endpoint = endpoint->name, .state = MSE_ROW_PARKED
-	};
-	struct gap_list list = { NULL, 0 };
 	struct mse_ledger_row row;
 	size_t i;
-	int ret = mse_ledger_each_row(ledger, &filter, note_gap, &list,
-				      error_r) != 0 ? -1 : 0;
 
-	for (i = 0; i < list.count && ret == 0; i++) {
+	for (i = 0; i < start->gap_count; i++) {
 		memset(&row, 0, sizeof(row));
-		row.id = list.ids[i].text;
-		ret = load_gap(ledger, endpoint, &row, error_r);
+		row.id = start->gaps[i].text;
+		if (load_gap(ledger, start->endpoint, &row, error_r) < 0)
+			return -1;
 	}
-	free(list.ids);
-	return ret;
+	return 0;
 }
 
 static int load_rows(struct mse_ledger *ledger, void *context,
@@ -367,7 +359,7 @@ static int load_rows(struct mse_ledger *ledger, void *context,
 	if (mse_ledger_each_row(ledger, &filter, take_row, start,
 				error_r) != 0)
 		return -1;
-	if (load_gaps(ledger, endpoint, error_r) < 0)
+	if (load_gaps(ledger, start, error_r) < 0)
 		return -1;
 	return mse_batch_load(ledger, endpoint, start->found &&
 			      !start->has_gap, error_r);
@@ -460,6 +452,7 @@ int mse_endpoint_start(struct mse_deliver *deliver,
 	endpoint = NULL;
 	ret = 0;
 out:
+	free(start.gaps);
 	if (start.has_gap)
 		mse_row_clear(&start.gap);
 	mse_endpoint_free(&endpoint);

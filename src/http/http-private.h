@@ -27,6 +27,7 @@ struct mse_http_transfer {
 	int64_t started_ms;
 	int64_t retry_after_s;
 	size_t headers_len;
+	bool used;           /* the handle, by a request before */
 	bool headers_done;   /* a final status line and its headers came */
 	bool finished;       /* in the done list; no longer curl's */
 	CURLcode code;

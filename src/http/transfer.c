@@ -217,7 +217,9 @@ static void mse_http_options(struct mse_http_transfer *transfer)
 int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 			    struct mse_request *request)
 {
-	curl_easy_reset(transfer->easy);
+	if (transfer->used)
+		curl_easy_reset(transfer->easy);
+	transfer->used = true;
 	curl_slist_free_all(transfer->headers);
 	transfer->headers = NULL;
 	mse_buf_reset(&transfer->body);
