@@ -309,6 +309,34 @@ def test_replay(server, endpoint, receiver):
                            if r.sequence == 41])
 
 
+@pytest.mark.parametrize("form", ["cloudevents-binary", "cloudevents-batch",
+                                  "standard", "cyrus"])
+def test_replay_in_every_format(server, endpoint, receiver, form):
+    """The events are as they were; of batches each has one to itself."""
+    users = [f"f{n}@{form}.example" for n in range(2)]
+    path = endpoint("form", users=f'{{"*@{form}.example"}}', format=f'"{form}"',
+                    events='{"MessageNew"}', compress="true")
+
+    def events(requests):
+        return [event for r in requests for event in r.events]
+
+    deliver(server.dovecot, 3, users)
+    receiver.wait(lambda: len(events(receiver.answered(path))) == 6)
+    live = {event["id"]: event for event in events(receiver.on(path))}
+    wait_for(lambda: "6 would" in ctl(server, "replay", "form", "--since",
+                                      "1h", "--dry-run").stdout,
+             "the cursor has passed all")
+    count = len(receiver.on(path))
+    done = ctl(server, "replay", "form", "--since", "1h")
+    assert "6 found, 6 answered" in done.stdout, done.stderr
+    again = receiver.on(path)[count:]
+    assert all(r.valid and r.floor is None and
+               r.headers["mailhook-replay"] == "true" for r in again)
+    assert [len(r.events) for r in again] == [1] * 6
+    assert {event["id"]: event for event in events(again)} == {
+        key: {**event, "sequence": "0" * 20} for key, event in live.items()}
+
+
 @pytest.mark.made_up_events
 def test_replay_tells_what_was_refused(server, endpoint, receiver):
     path = endpoint("refuses")
