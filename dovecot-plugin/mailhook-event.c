@@ -66,11 +66,11 @@ static const char *mailhook_service(const struct mail_user *user)
 }
 
 /* As the daemon says, so that all URLs and sources have one. */
-static const char *mailhook_server(struct mail_user *user)
+const char *mailhook_server(struct mail_user *user)
 {
 	struct mailhook_user *muser = mailhook_user_get(user);
 	const char *name = muser == NULL ? NULL :
-		mse_appender_interest(muser->appender)->server_name;
+		mse_appender_known_interest(muser->appender)->server_name;
 
 	if (name != NULL)
 		return name;

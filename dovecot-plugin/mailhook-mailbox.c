@@ -41,11 +41,15 @@ const char *mailhook_mailbox_url(struct mailbox *box,
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
 
+	const char *server = mailhook_server(place->user);
+
 	if (mbox == NULL)
 		return mailhook_place_url(place, 0);
-	if (mbox->url == NULL || mbox->url_uidvalidity != place->uidvalidity) {
-		/* Rarely more than once: UIDVALIDITY hardly ever changes. */
+	if (mbox->url == NULL || mbox->url_uidvalidity != place->uidvalidity ||
+	    strcmp(mbox->url_server, server) != 0) {
+		/* Rarely more than once: both hardly ever change. */
 		mbox->url = p_strdup(box->pool, mailhook_place_url(place, 0));
+		mbox->url_server = p_strdup(box->pool, server);
 		mbox->url_uidvalidity = place->uidvalidity;
 	}
 	return mbox->url;

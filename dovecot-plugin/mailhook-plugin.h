@@ -122,6 +122,8 @@ void mailhook_place_init(struct mailhook_place *place_r, struct mailbox *box);
 /* No mailbox: the user's root. */
 void mailhook_place_init_user(struct mailhook_place *place_r,
 			      struct mail_user *user);
+/* The host of URLs. Until the interest is read again. */
+const char *mailhook_server(struct mail_user *user);
 /* Data stack. */
 const char *mailhook_place_url(const struct mailhook_place *place,
 			       uint32_t uid);
@@ -164,7 +166,8 @@ void mailhook_intent_end(struct mailhook_intent *intent);
 struct mailhook_mailbox {
 	union mailbox_module_context module_ctx;
 	const char *guid; /* once it has been asked for */
-	const char *url;  /* once it has been made, with this UIDVALIDITY */
+	const char *url;  /* once it has been made, with these */
+	const char *url_server;
 	uint32_t url_uidvalidity;
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
 	/* While the mailbox is being deleted: that its mails were expunged,

@@ -408,6 +408,12 @@ mse_appender_interest(struct mse_appender *appender)
 		else if (appender->dir_fd >= 0)
 			read_interest(appender);
 	}
+	return mse_appender_known_interest(appender);
+}
+
+const struct mse_interest *
+mse_appender_known_interest(const struct mse_appender *appender)
+{
 	if (appender->absent)
 		return appender->nothing;
 	return appender->dir_fd < 0 || appender->interest == NULL ?

@@ -34,6 +34,9 @@ void mse_appender_free(struct mse_appender **appender);
    until the next call. No journal or interest file: empty. */
 const struct mse_interest *
 mse_appender_interest(struct mse_appender *appender);
+/* The same as it was last looked at: no system call. */
+const struct mse_interest *
+mse_appender_known_interest(const struct mse_appender *appender);
 
 /* The process's presence slot (claimed now if it has none) and its instance:
    what a record names that promises another one. -1: it has no slot of its

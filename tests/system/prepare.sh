@@ -15,7 +15,7 @@ packages="autoconf automake libtool pkg-config gcc make libc6-dev
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
 	dovecot-managesieved openssl python3 python3-pytest python3-h2
 	python3-cryptography python3-jsonschema binutils ca-certificates
-	php-cli php-sqlite3 nodejs faketime
+	php-cli php-sqlite3 nodejs faketime strace valgrind
 	mandoc"
 
 say() {

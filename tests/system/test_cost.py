@@ -1,0 +1,120 @@
+"""What the plugin adds to a mail operation in instructions and system calls,
+so that something slow shows without a clock. `tests/bench` has the figures
+that users see; here it is that they stay."""
+
+import os
+
+import pytest
+
+from harness.cost import CannotCount, Counter
+from harness.dovecot import Dovecot
+
+pytestmark = pytest.mark.skipif(
+    bool(os.environ.get("MAILHOOK_SANITIZE")),
+    reason="sanitizers' own instructions would be counted")
+
+FEW, MANY = 2, 12
+ENDPOINT = """\
+server_name = "mail.example.org"
+metrics = ""
+endpoint one {
+    url = "http://127.0.0.1:9/"
+    secret = {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqrTwjU"}
+    events = {%s}
+}
+"""
+STORE = ["STORE 1 +FLAGS (\\Flagged)", "STORE 1 -FLAGS (\\Flagged)"]
+APPEND = ["APPEND Bench {mail}"]
+
+
+@pytest.fixture(scope="module")
+def counters():
+    made = {}
+    try:
+        for name, events in (("without", None), ("other", '"MailboxRename"'),
+                             ("all", "")):
+            dovecot = Dovecot(plugin=events is not None, daemon="foreground",
+                              config=ENDPOINT % events if events is not None
+                              else "")
+            made[name] = None, dovecot
+            if events is not None:
+                dovecot.start_daemon()
+            made[name] = Counter(dovecot, 20), dovecot
+        yield {name: counter for name, (counter, _) in made.items()}
+    except CannotCount as why:
+        pytest.skip(str(why))
+    finally:
+        for _, dovecot in made.values():
+            dovecot.remove()
+
+
+def instructions(counter, commands):
+    """Of the commands once: what a session costs drops out."""
+    few, many = (counter.instructions(
+        ["SELECT INBOX", "NOOP", *commands * times, "LOGOUT"])
+        for times in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+@pytest.mark.parametrize("commands, other, all_events", [
+    pytest.param(STORE, 1.05, 1.15, id="store"),
+    pytest.param(APPEND, 1.05, 1.13, id="append"),
+])
+def test_instructions(counters, commands, other, all_events):
+    try:
+        counts = {name: instructions(counter, commands)
+                  for name, counter in counters.items()}
+    except CannotCount as why:
+        pytest.skip(str(why))
+    ratios = {name: count / counts["without"]
+              for name, count in counts.items()}
+    print(commands[0], counts, ratios)
+    assert ratios["other"] <= other, counts
+    assert ratios["all"] <= all_events, counts
+
+
+def fewest(counter, commands, mine=None):
+    """Calls of each command, or those that touch mailhook's directory, in
+    the best of several tries: now and then the index does something."""
+    calls = counter.system_calls(
+        ["SELECT INBOX", "NOOP", *commands * 6, "LOGOUT"])
+    tries = calls[3:-1]
+    if mine is None:
+        return min(len(one) for one in tries)
+    return min(([line.partition("(")[0] for line in one
+                 if f"<{mine.dovecot.state}" in line]
+                for one in tries), key=len)
+
+
+def names(calls):
+    """fstat() has more than one name."""
+    return ["fstat" if call in ("newfstatat", "fstat") else call
+            for call in calls]
+
+
+@pytest.mark.parametrize("commands, beside", [
+    pytest.param(STORE, 3, id="store"),
+    pytest.param(APPEND, 4, id="append"),
+])
+def test_system_calls(counters, commands, beside):
+    """One look for a new interest; for an event: what is about to change,
+    where the file ends, the record, whether the file is still there, and that
+    the change is told. Beside those the index is looked at again."""
+    try:
+        plain = fewest(counters["without"], commands)
+        other = fewest(counters["other"], commands)
+        wanted = fewest(counters["all"], commands)
+        nothing = names(fewest(counters["other"], commands,
+                               counters["other"]))
+        ours = names(fewest(counters["all"], commands, counters["all"]))
+    except CannotCount as why:
+        pytest.skip(str(why))
+    print(commands[0], plain, other, wanted, nothing, ours)
+    assert nothing == ["fstat"]
+    # Traced, an operation takes so long that it looks once more.
+    if ours[2] == "fstat":
+        del ours[2]
+    assert ours == ["fstat", "pwrite64", "lseek", "write", "fstat",
+                    "pwrite64"]
+    assert other <= plain + 1
+    assert wanted <= plain + len(ours) + beside
