@@ -16,6 +16,8 @@ struct event_base;
 #define MSE_STOP_WAIT_MS 5000     /* for answers */
 #define MSE_GENERATION_MS ((int64_t)3600 * 1000)
 #define MSE_FILES_MS 1000         /* awake, it looks no more often */
+#define MSE_THICK_US 250          /* events come closer than that: */
+#define MSE_REST_US 1000          /* it is not woken for so long */
 #define MSE_SIGNALS 3
 
 struct mse_daemon {
@@ -33,7 +35,7 @@ struct mse_daemon {
 	struct mse_overview *overview;
 	struct mse_web *web;
 
-	struct event *timer, *watch, *completions, *stop_pipe;
+	struct event *timer, *watch, *rest, *completions, *stop_pipe;
 	struct event *signals[MSE_SIGNALS];
 
 	char server_fqdn[256];
@@ -43,6 +45,7 @@ struct mse_daemon {
 	char current_file[MSE_UUID_SIZE]; /* when upkeep last ran */
 	uint64_t forced_releases; /* journal files some endpoint had not read */
 	int64_t started_ms, derive_at_ms, upkeep_at_ms, files_at_ms;
+	int64_t grew_at_us; /* the last time the journal woke us */
 	bool derive_due;   /* the journal grew or commits completed */
 	bool reload_due;   /* as soon as it may */
 	bool hurry;        /* a tail has more to read: pass again at once */

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -67,12 +68,46 @@ static void mse_daemon_stop_pipe(evutil_socket_t fd, short what, void *context)
 	mse_daemon_stop(daemon, "Dovecot stops or reloads");
 }
 
+static int64_t mse_daemon_now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Waking us costs a mail process more than its append. Where events come
+   thick, that is done with for a moment: what comes meanwhile is read at its
+   end. */
+static void mse_daemon_rest(struct mse_daemon *daemon)
+{
+	static const struct timeval moment = { 0, MSE_REST_US };
+
+	if (evtimer_add(daemon->rest, &moment) == 0)
+		(void)event_del(daemon->watch);
+}
+
 static void mse_daemon_grew(evutil_socket_t fd, short what, void *context)
 {
 	struct mse_daemon *daemon = context;
+	int64_t now_us = mse_daemon_now_us();
 
-	mse_journal_watch_drain(daemon->journal);
+	(void)mse_journal_watch_drain(daemon->journal);
 	daemon->derive_due = true;
+	if (now_us - daemon->grew_at_us < MSE_THICK_US)
+		mse_daemon_rest(daemon);
+	daemon->grew_at_us = now_us;
+}
+
+static void mse_daemon_rested(evutil_socket_t fd, short what, void *context)
+{
+	struct mse_daemon *daemon = context;
+
+	if (mse_journal_watch_drain(daemon->journal))
+		daemon->derive_due = true;
+	else if (event_add(daemon->watch, NULL) == 0)
+		return;
+	mse_daemon_rest(daemon);
 }
 
 static void mse_daemon_committed(evutil_socket_t fd, short what,
@@ -119,6 +154,7 @@ static int mse_daemon_watch_all(struct mse_daemon *daemon,
 	daemon->completions = mse_daemon_watch(daemon,
 		mse_ledger_worker_fd(daemon->ledger), EV_READ,
 		mse_daemon_committed);
+	daemon->rest = evtimer_new(daemon->base, mse_daemon_rested, daemon);
 	if (watch_fd >= 0)
 		daemon->watch = mse_daemon_watch(daemon, watch_fd, EV_READ,
 						 mse_daemon_grew);
@@ -131,7 +167,8 @@ static int mse_daemon_watch_all(struct mse_daemon *daemon,
 			mse_daemon_stop_pipe);
 		failed = failed || daemon->stop_pipe == NULL;
 	}
-	if (failed || daemon->timer == NULL || daemon->completions == NULL)
+	if (failed || daemon->timer == NULL || daemon->rest == NULL ||
+	    daemon->completions == NULL)
 		return mse_error_set(error_r, "libevent cannot be set up");
 	return 0;
 }
@@ -332,6 +369,7 @@ void mse_daemon_free(struct mse_daemon **daemon_p)
 		mse_daemon_event_free(daemon->signals[i]);
 	mse_daemon_event_free(daemon->timer);
 	mse_daemon_event_free(daemon->watch);
+	mse_daemon_event_free(daemon->rest);
 	mse_daemon_event_free(daemon->completions);
 	mse_daemon_event_free(daemon->stop_pipe);
 	mse_daemon_parts_free(daemon);

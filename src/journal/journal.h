@@ -36,10 +36,10 @@ int mse_journal_presence_fd(const struct mse_journal *journal);
 bool mse_journal_was_created(const struct mse_journal *journal);
 
 /* inotify descriptor, readable when the current file grew or was replaced;
-   mse_journal_watch_drain() empties it. -1 if inotify is not to be had: the
+   mse_journal_watch_drain() empties it and tells whether there was anything. -1 if inotify is not to be had: the
    safety timer alone then. */
 int mse_journal_watch_fd(const struct mse_journal *journal);
-void mse_journal_watch_drain(struct mse_journal *journal);
+bool mse_journal_watch_drain(struct mse_journal *journal);
 
 /* fdatasync of every file that grew since the last one. */
 int mse_journal_sync(struct mse_journal *journal, struct mse_error *error_r);

@@ -56,18 +56,19 @@ int mse_journal_watch_fd(const struct mse_journal *journal)
 	return journal->watch_fd;
 }
 
-void mse_journal_watch_drain(struct mse_journal *journal)
+bool mse_journal_watch_drain(struct mse_journal *journal)
 {
 	char events[4096]
 		__attribute__((aligned(__alignof__(struct inotify_event))));
 	unsigned int rounds;
 
 	if (journal->watch_fd < 0)
-		return;
+		return false;
 	/* Bounded: a busy server may write faster than this reads. What is
 	   left makes the descriptor readable again. */
 	for (rounds = 0; rounds < 64; rounds++) {
 		if (read(journal->watch_fd, events, sizeof(events)) <= 0)
-			return;
+			break;
 	}
+	return rounds > 0;
 }
