@@ -8,6 +8,7 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -126,15 +127,31 @@ class Daemon:
         return time.monotonic() - start
 
     def _answers(self):
+        try:
+            with socket.socket(socket.AF_UNIX) as one:
+                one.connect(str(self.top / "control"))
+                one.sendall(b'{"command":"status"}\n')
+                return one.recv(1) != b""
+        except OSError:
+            return False
+
+    def ctl(self, *arguments):
         return subprocess.run(
             [BUILD / "mailhookctl", "--control", self.top / "control",
-             "status", "--json"], stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL).returncode in (0, 1)
+             *arguments], capture_output=True, text=True)
+
+    def reload(self):
+        done = self.ctl("reload")
+        assert done.returncode == 0, done.stderr
+
+    def pause(self, name):
+        assert self.ctl("pause", name).returncode == 0
+
+    def resume(self, name):
+        assert self.ctl("resume", name).returncode == 0
 
     def status(self):
-        out = subprocess.run(
-            [BUILD / "mailhookctl", "--control", self.top / "control",
-             "status", "--json"], capture_output=True, text=True).stdout
+        out = self.ctl("status", "--json").stdout
         return {one["name"]: one for one in json.loads(out)["endpoints"]}
 
     def tail(self):

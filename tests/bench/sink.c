@@ -12,7 +12,8 @@
  *   /mode?PATH=X  PATH behaves like X from now on
  *
  * An event that carries "tags":"@NANOSECONDS" (CLOCK_MONOTONIC, from feed)
- * is timed: commit to arrival. A batch's events are counted by their "id"s.
+ * is timed: commit to arrival. Batches are counted event by event, and which
+ * numbers ("sequence") came.
  *
  * Usage: sink [PORT]; prints the port when it listens.
  */
@@ -35,6 +36,7 @@
 
 #define PATHS 64
 #define TIMES (2 * 1024 * 1024)
+#define NUMBERS (16 * 1024 * 1024)
 #define BUFFER_MAX (64 * 1024 * 1024)
 
 struct path {
@@ -44,6 +46,8 @@ struct path {
 	int64_t first_ns, last_ns;
 	uint32_t *times_us;
 	size_t time_count;
+	unsigned char *numbers; /* a bit each; never reset */
+	uint64_t distinct, highest;
 };
 
 struct client {
@@ -102,6 +106,30 @@ static void take_time(struct path *path, const char *body, size_t len,
 		if (path->times_us != NULL && path->time_count < TIMES)
 			path->times_us[path->time_count++] =
 				(uint32_t)((now - then) / 1000);
+	}
+}
+
+/* Which numbers came, of one stream: none missing is distinct == highest. */
+static void take_numbers(struct path *path, const char *body, size_t len)
+{
+	const char *p = body, *end = body + len;
+	uint64_t number;
+
+	while ((p = memmem(p, (size_t)(end - p), "\"sequence\":\"", 12)) !=
+	       NULL) {
+		p += 12;
+		number = strtoull(p, NULL, 10);
+		if (number >= NUMBERS)
+			continue;
+		if (path->numbers == NULL)
+			path->numbers = calloc(NUMBERS / 8, 1);
+		if (path->numbers == NULL)
+			return;
+		if ((path->numbers[number / 8] & (1 << number % 8)) == 0)
+			path->distinct++;
+		path->numbers[number / 8] |= (unsigned char)(1 << number % 8);
+		if (number > path->highest)
+			path->highest = number;
 	}
 }
 
@@ -177,7 +205,7 @@ static void say(int fd, const char *text)
 
 static void say_stats(int fd, struct path *path)
 {
-	char text[1024];
+	char text[2048];
 
 	if (path->time_count > 1)
 		qsort(path->times_us, path->time_count, sizeof(uint32_t),
@@ -186,9 +214,11 @@ static void say_stats(int fd, struct path *path)
 		 "{\"requests\":%" PRIu64 ",\"events\":%" PRIu64
 		 ",\"octets\":%" PRIu64 ",\"answered\":%" PRIu64
 		 ",\"first_ns\":%" PRId64 ",\"last_ns\":%" PRId64
+		 ",\"distinct\":%" PRIu64 ",\"highest\":%" PRIu64
 		 ",\"timed\":%zu,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u}\n",
 		 path->requests, path->events, path->octets, path->answered,
-		 path->first_ns, path->last_ns, path->time_count,
+		 path->first_ns, path->last_ns, path->distinct,
+		 path->highest, path->time_count,
 		 percentile(path, 0.5), percentile(path, 0.99),
 		 percentile(path, 1));
 	say(fd, text);
@@ -265,6 +295,7 @@ static void answer(int fd, const char *target, size_t target_len,
 		path->first_ns = now;
 	path->last_ns = now;
 	take_time(path, body, body_len, now);
+	take_numbers(path, body, body_len);
 	write_all(fd, good, sizeof(good) - 1);
 }
 
