@@ -146,6 +146,7 @@ static int mse_daemon_new_deliver(struct mse_daemon *daemon,
 	parts.clock = &mse_clock_system;
 	parts.server_fqdn = daemon->server_fqdn;
 	parts.ledger_rebuilt = daemon->ledger_rebuilt;
+	parts.unclean_boot = mse_derive_is_unclean_boot(daemon->derive);
 	parts.log = mse_log_text;
 	if (mse_deliver_new(&parts, &daemon->deliver, error_r) < 0 ||
 	    mse_deliver_configure(daemon->deliver, daemon->conf, error_r) < 0)

@@ -17,6 +17,7 @@ struct start {
 	struct mse_ledger_totals totals;
 	struct mse_row_copy gap;
 	bool has_gap;
+	bool cut; /* power went, and the journal's end with it, perhaps */
 	size_t taken_size;
 	struct mse_id *gaps; /* parked ones */
 	size_t gap_count;
@@ -178,7 +179,7 @@ static void begin_stream(struct mse_endpoint *endpoint)
 }
 
 static const char *gap_reason(enum mse_match match, bool restored,
-			      bool filters)
+			      bool filters, bool cut)
 {
 	if (restored)
 		return match == MSE_MATCH_RELEASED ?
@@ -191,6 +192,10 @@ static const char *gap_reason(enum mse_match match, bool restored,
 			"goes on above";
 	if (match == MSE_MATCH_NO)
 		return "journal does not match the cursor";
+	/* Where what had these numbers stood, other records may stand now. */
+	if (cut)
+		return "the machine stopped without shutting down; numbering "
+			"goes on above";
 	return filters ? "the endpoint's filters were changed while mailhook "
 		"was not running; no event was lost" : NULL;
 }
@@ -203,7 +208,7 @@ static int go_on(struct start *start, struct mse_error *error_r)
 		endpoint->deliver->parts.journal, &cursor->position);
 	bool restored = cursor->stream[0] == '\0';
 	const char *reason = gap_reason(match, restored, strcmp(
-		cursor->filters, endpoint->conf->filters) != 0);
+		cursor->filters, endpoint->conf->filters) != 0, start->cut);
 
 	if (match == MSE_MATCH_UNKNOWN)
 		return mse_error_set(error_r, "out of memory");
@@ -443,6 +448,7 @@ int mse_endpoint_start(struct mse_deliver *deliver,
 	mse_counters_init(&endpoint->counters);
 	endpoint->usable_at_ms = mse_deliver_mono(deliver);
 	start.endpoint = endpoint;
+	start.cut = first && deliver->parts.unclean_boot;
 	if (start_endpoint(&start, first && deliver->parts.ledger_rebuilt,
 			   error_r) < 0) {
 		mse_error_prefix(error_r, "endpoint %s", conf->name);

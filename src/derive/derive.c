@@ -67,6 +67,11 @@ fail:
 	return -1;
 }
 
+bool mse_derive_is_unclean_boot(const struct mse_derive *derive)
+{
+	return derive->boot_pending;
+}
+
 void mse_derive_free(struct mse_derive **_derive)
 {
 	struct mse_derive *derive = *_derive;

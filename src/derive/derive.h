@@ -33,6 +33,9 @@ struct mse_derive_parts {
 int mse_derive_new(const struct mse_derive_parts *parts,
 		   struct mse_derive **derive_r, struct mse_error *error_r);
 void mse_derive_free(struct mse_derive **derive);
+/* Right after _new(): the machine has stopped under the last daemon. What came
+   last may be gone from the journal, and other records be in its place. */
+bool mse_derive_is_unclean_boot(const struct mse_derive *derive);
 /* Reads what there is, appends what follows from it; commits. Returns the
    monotonic time to be called again at the latest (looking at presence). A
    sentence in error_r (return INT64_MAX - 1) if something needs saying: say
