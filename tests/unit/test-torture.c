@@ -85,9 +85,15 @@ static void recover(struct world *world)
 	stop(world);
 }
 
-static bool may_tell_of_damage(unsigned int kind)
+/* A write that failed in the middle leaves something torn. A cursor whose
+   record cannot be read goes back, rather than keep the daemon from starting
+   for the sake of one bad block. */
+static bool may_be_told(unsigned int kind, const char *reasons)
 {
-	return kind == FAULT_WRITE;
+	return kind == FAULT_WRITE || reasons[0] == '\0' ||
+		(kind == FAULT_READ &&
+		 (strstr(reasons, "the journal is not what it was") != NULL ||
+		  strstr(reasons, "does not match the cursor") != NULL));
 }
 
 static void check(struct world *world, unsigned int kind, bool happened)
@@ -118,7 +124,7 @@ static void check(struct world *world, unsigned int kind, bool happened)
 			   types_sent(world, "Resync"));
 	if (lost_events > 0 || world->lost > 0)
 		return;
-	if (!may_tell_of_damage(kind) && world->reasons[0] != '\0')
+	if (!may_be_told(kind, world->reasons))
 		fail_round(world, "a Gap of nothing: %s", world->reasons);
 	if (types_sent(world, "QuotaWithin") != 1)
 		fail_round(world, "%u QuotaWithin",

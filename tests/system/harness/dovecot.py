@@ -113,6 +113,7 @@ class Dovecot:
                     the mail, on a read-only root file system without /run
     tls             True, or a list of more server names (SNI); IMAP and POP3
                     with TLS are on ports["imaps"] and ports["pop3s"]
+    environment     more variables for its processes
     extra           configuration text, last
     """
 
@@ -122,7 +123,7 @@ class Dovecot:
                  mail_plugins=None, users=None, master_users=None,
                  namespaces=(), quota=(), acl=False, metadata=False,
                  sieve=None, imapsieve=None, hibernate=None, relay_port=25,
-                 rootless=False, tls=None):
+                 rootless=False, tls=None, environment=None):
         self.top = Path(tempfile.mkdtemp(prefix="mailhook-"))
         os.chmod(self.top, 0o755)
         self.conf = self.top / "dovecot.conf"
@@ -142,6 +143,10 @@ class Dovecot:
             "MAILHOOK_DIR": self.state,
             "MAILHOOK_CONFIG": self.mailhook_conf,
             **sanitizer_environment(self.top)}
+        for name, value in (environment or {}).items():
+            # AddressSanitizer wants to be the first in LD_PRELOAD.
+            before = self.environment.get(name)
+            self.environment[name] = f"{before}:{value}" if before else value
 
         listeners = list(protocols)
         if tls:
