@@ -86,10 +86,6 @@ static int fail_memory(void)
 			     "memory", reading->path);
 }
 
-/* Keys of this contract that a later version brings. */
-static const char *const later_keys[] = {
-	"handshake", NULL
-};
 static const char *const global_keys[] = {
 	"server_name", "retention", "journal_limit", "flag_events",
 	"expire_services", "metrics", "lag_warning", NULL
@@ -97,7 +93,8 @@ static const char *const global_keys[] = {
 static const char *const endpoint_keys[] = {
 	"url", "secret", "secret_file", "format", "order", "events", "users",
 	"mailboxes", "parameters", "content_part", "content_limit", "tags",
-	"batch_events", "batch_bytes", "linger", "compress", "concurrency", "rate",
+	"batch_events", "batch_bytes", "linger", "compress", "handshake",
+	"concurrency", "rate",
 	"timeout", "connect_timeout", "retry_first",
 	"retry_max", "give_up", "ca_file", "cert_file", "key_file",
 	"bearer_file", "proxy", "headers", "allow_networks", "deny_networks",
@@ -134,9 +131,6 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 		fail_at(cfg->line, "here stands something that is no key; "
 			"write KEY = \"value\", or put commas between the "
 			"values of a list");
-	} else if (is_one_of(later_keys, name)) {
-		fail_at(cfg->line, "%s is not in this version yet; remove "
-			"the line", name);
 	} else if (!inside && is_one_of(endpoint_keys, name)) {
 		fail_at(cfg->line, "%s belongs to an endpoint; write it "
 			"inside endpoint NAME { … }", name);
@@ -147,7 +141,7 @@ static void fail_unknown_key(cfg_t *cfg, const char *name)
 		fail_at(cfg->line, "%s is no key of an endpoint; write one "
 			"of url secret secret_file format order events users "
 			"mailboxes parameters content_part content_limit tags "
-			"batch_events batch_bytes linger compress concurrency rate timeout connect_timeout retry_first "
+			"batch_events batch_bytes linger compress handshake concurrency rate timeout connect_timeout retry_first "
 			"retry_max give_up ca_file cert_file key_file "
 			"bearer_file proxy headers allow_networks "
 			"deny_networks", name);
@@ -272,7 +266,8 @@ static cfg_t *new_parser(void)
 		LIST("users"), LIST("mailboxes"), LIST("parameters"),
 		STRING("content_part"), STRING("content_limit"),
 		LIST("tags"), STRING("batch_events"), STRING("batch_bytes"),
-		STRING("linger"), STRING("compress"), STRING("concurrency"),
+		STRING("linger"), STRING("compress"), STRING("handshake"),
+		STRING("concurrency"),
 		STRING("rate"), STRING("timeout"), STRING("connect_timeout"),
 		STRING("retry_first"), STRING("retry_max"),
 		STRING("give_up"), STRING("ca_file"), STRING("cert_file"),
@@ -911,6 +906,7 @@ static int read_endpoint(cfg_t *section, struct mse_conf_endpoint *endpoint)
 	    take_tags(section, &endpoint->tags) < 0 ||
 	    take_batch(section, endpoint) < 0 ||
 	    take_switch(section, "compress", &endpoint->compress) < 0 ||
+	    take_switch(section, "handshake", &endpoint->handshake) < 0 ||
 	    take_schedule(section, endpoint) < 0 ||
 	    take_transport(section, endpoint) < 0)
 		return -1;

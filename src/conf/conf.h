@@ -79,6 +79,7 @@ struct mse_conf_endpoint {
 	uint64_t batch_bytes;
 	int64_t linger_ms;
 	bool compress;              /* gzip */
+	bool handshake;             /* ask before the first delivery */
 	unsigned int concurrency;   /* 1..1000 */
 	unsigned int rate;          /* requests a second; 0: unlimited */
 	int64_t timeout_ms, connect_timeout_ms;

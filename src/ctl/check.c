@@ -48,6 +48,7 @@ static void mse_ctl_check_endpoints(struct mse_ctl_check *check,
 		name = mse_ctl_text(one, "name");
 		state = mse_ctl_text(one, "state");
 		if (strcmp(state, "outage") == 0 ||
+		    strcmp(state, "handshake") == 0 ||
 		    strcmp(state, "disabled") == 0 ||
 		    strcmp(state, "waiting") == 0)
 			mse_ctl_say(check, "problem", "endpoint %s: %s: %s",

@@ -50,7 +50,8 @@ static void write_states(struct mse_metrics *m,
 			 const struct mse_figures *figures)
 {
 	static const char *const states[] = {
-		"ok", "retrying", "outage", "waiting", "paused", "disabled"
+		"ok", "retrying", "outage", "waiting", "paused", "disabled",
+		"handshake"
 	};
 	const struct mse_endpoint_status *status;
 	size_t i, j;

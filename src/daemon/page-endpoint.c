@@ -41,7 +41,9 @@ static const struct state {
 	{ "paused", "paused", MSE_LOOK_OFF, "Paused by the administrator; "
 	  "mailhookctl resume goes on." },
 	{ "disabled", "disabled", MSE_LOOK_BAD, "The receiver answered 410 "
-	  "Gone; mailhookctl resume tries again." }
+	  "Gone; mailhookctl resume tries again." },
+	{ "handshake", "not permitted", MSE_LOOK_BAD, "The receiver has not "
+	  "permitted deliveries yet; it is asked again from time to time." }
 };
 static const struct state behind = {
 	"ok", "behind", MSE_LOOK_WARN, "It delivers, but is behind by more "

@@ -549,7 +549,7 @@ static bool may_compose(const struct mse_endpoint *endpoint)
 		!endpoint->deliver->stopping && !endpoint->leaving &&
 		!endpoint->breaker.open && !endpoint->cursor.paused &&
 		!endpoint->cursor.disabled &&
-		endpoint->prepared < endpoint->conf->concurrency;
+		mse_handshake_permits(endpoint) && endpoint->prepared < endpoint->conf->concurrency;
 }
 
 /* There is a place for it at once: it need not become more. */

@@ -49,6 +49,11 @@ int mse_deliver_test(struct mse_deliver *deliver, const char *name,
 
 	if (endpoint == NULL)
 		return -1;
+	if (!mse_handshake_permits(endpoint))
+		return mse_error_set(error_r, "endpoint %s: its receiver has "
+				     "not permitted deliveries yet%s%s", name,
+				     endpoint->last_error[0] != '\0' ? ": " :
+				     "", endpoint->last_error);
 	item = make_test(endpoint);
 	if (item == NULL)
 		return mse_error_set(error_r, "out of memory");

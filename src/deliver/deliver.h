@@ -86,6 +86,7 @@ struct mse_endpoint_status {
 	const char *name;
 	const char *url;
 	const char *state;         /* "ok" "retrying" "outage" "paused"
+				      "handshake" (not permitted yet)
 				      "disabled" "waiting" (bound reached) */
 	char stream[MSE_UUID_SIZE];
 	uint64_t sequence;         /* highest number given out */

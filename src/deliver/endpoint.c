@@ -32,14 +32,14 @@ void mse_endpoint_tick(struct mse_endpoint *endpoint)
 	endpoint->usable_at_ms = now;
 	endpoint->usable = !endpoint->breaker.open &&
 		now >= endpoint->hold_until_ms && !endpoint->cursor.paused &&
-		!endpoint->cursor.disabled;
+		!endpoint->cursor.disabled && mse_handshake_permits(endpoint);
 }
 
 bool mse_endpoint_may_send(const struct mse_endpoint *endpoint)
 {
 	return !endpoint->deliver->stopping && !endpoint->leaving &&
 		!endpoint->cursor.paused && !endpoint->cursor.disabled &&
-		endpoint->in_flight + endpoint->fetching <
+		mse_handshake_permits(endpoint) && endpoint->in_flight + endpoint->fetching <
 		endpoint->conf->concurrency &&
 		mse_deliver_mono(endpoint->deliver) >= endpoint->hold_until_ms;
 }
@@ -150,7 +150,7 @@ static void go(struct mse_endpoint *endpoint, struct mse_lane *lane,
 
 	if (probe)
 		endpoint->probing = true;
-	mse_rate_take(&endpoint->rate, endpoint->conf->rate, now);
+	mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint), now);
 	if (lane->batch != NULL) {
 		mse_batch_go(lane->batch, probe);
 		return;
@@ -207,7 +207,7 @@ static void send_due(struct mse_endpoint *endpoint, int64_t now)
 	struct mse_lane *lane;
 
 	while (mse_endpoint_may_send(endpoint) &&
-	       mse_rate_at(&endpoint->rate, endpoint->conf->rate, now) <= now) {
+	       mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now) {
 		if (endpoint->breaker.open) {
 			probe(endpoint, now);
 			return;
@@ -244,6 +244,9 @@ void mse_endpoint_reconfigured(struct mse_endpoint *endpoint,
 	struct mse_lane *lane = endpoint->lanes.ring, *next;
 	size_t left = endpoint->lanes.count;
 
+	if (endpoint->conf->rate != conf->rate ||
+	    strcmp(endpoint->conf->url, conf->url) != 0)
+		mse_handshake_forget(endpoint);
 	endpoint->conf = conf;
 	mse_batch_forget_bodies(endpoint);
 	for (; left > 0; left--, lane = next) {
@@ -269,6 +272,8 @@ static int64_t next_time(const struct mse_endpoint *endpoint, int64_t now)
 	if (endpoint->deliver->stopping || endpoint->cursor.paused ||
 	    endpoint->cursor.disabled)
 		return at;
+	if (!mse_handshake_permits(endpoint))
+		return earlier(at, mse_handshake_at(endpoint));
 	at = earlier(at, mse_batch_compose_at(endpoint));
 	if (endpoint->in_flight + endpoint->fetching >=
 	    endpoint->conf->concurrency)
@@ -282,7 +287,7 @@ static int64_t next_time(const struct mse_endpoint *endpoint, int64_t now)
 	}
 	if (due == INT64_MAX)
 		return at;
-	rate = mse_rate_at(&endpoint->rate, endpoint->conf->rate, now);
+	rate = mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now);
 	if (due < rate)
 		due = rate;
 	if (due < endpoint->hold_until_ms)
@@ -298,6 +303,7 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 	mse_jobs_retry(endpoint, now);
 	if (mse_window_read(endpoint, now))
 		endpoint->deliver->again = true;
+	mse_handshake_run(endpoint, now);
 	if (endpoint->headless)
 		mse_parked_find_heads(endpoint);
 	mse_batch_compose(endpoint, now);
@@ -336,6 +342,7 @@ void mse_endpoint_free(struct mse_endpoint **_endpoint)
 		mse_item_free(&item);
 	}
 	mse_lanes_clear(&endpoint->lanes);
+	mse_sending_free(&endpoint->handshake.flight.sending);
 	free(endpoint->taken);
 	free(endpoint->skip);
 	free(endpoint->unannounced);

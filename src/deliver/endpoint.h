@@ -3,6 +3,7 @@
 
 #include "deliver/answer.h"
 #include "deliver/deliver.h"
+#include "deliver/handshake.h"
 #include "deliver/lanes.h"
 #include "deliver/replay.h"
 #include "deliver/request.h"
@@ -76,6 +77,16 @@ struct mse_item {
 	void *test_context;
 };
 
+/* Asking the receiver for its permission. */
+struct mse_handshake {
+	struct mse_flight flight;
+	bool out, stale;         /* stale: asked with another configuration */
+	bool granted;
+	uint32_t attempts;
+	int64_t at_ms;           /* of the next question */
+	unsigned int per_minute; /* permitted; 0: any number */
+};
+
 /* A Gap for this endpoint that is not answered yet. */
 struct mse_unannounced {
 	uint64_t gap;    /* its number */
@@ -144,6 +155,7 @@ struct mse_endpoint {
 
 	struct mse_breaker breaker;
 	struct mse_rate rate;
+	struct mse_handshake handshake;
 	bool probing;
 	int64_t hold_until_ms;
 	int64_t usable_ms, usable_at_ms; /* time that counts; last looked */
@@ -215,6 +227,8 @@ void mse_endpoint_reconfigured(struct mse_endpoint *endpoint,
 /* Posts the body, which is taken, with flight's endpoint and landed. */
 void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
 		      const char *id, enum mse_request_kind kind, bool probe);
+/* The question whether the receiver permits deliveries. */
+void mse_flight_ask(struct mse_flight *flight);
 /* What the answer means, counted against the endpoint: breaker, figures,
    last failure. events: as many as the request carried. */
 enum mse_verdict mse_flight_judge(struct mse_flight *flight,

@@ -51,12 +51,20 @@ static void request_done(struct mse_request *request,
 	on_answer(request->context, answer);
 }
 
+static int hand_over(struct mse_flight *flight)
+{
+	struct mse_transport *transport =
+		flight->endpoint->deliver->parts.transport;
+
+	flight->sending->request.done = request_done;
+	flight->sending->request.context = flight;
+	return transport->post(transport, &flight->sending->request);
+}
+
 static int post(struct mse_flight *flight, struct mse_body *body,
 		const char *id, enum mse_request_kind kind)
 {
 	struct mse_endpoint *endpoint = flight->endpoint;
-	struct mse_transport *transport =
-		endpoint->deliver->parts.transport;
 
 	if (mse_body_end(body) < 0) {
 		mse_body_clear(body);
@@ -67,13 +75,10 @@ static int post(struct mse_flight *flight, struct mse_body *body,
 			    mse_deliver_wall(endpoint->deliver),
 			    &flight->sending) < 0)
 		return -1;
-	flight->sending->request.done = request_done;
-	flight->sending->request.context = flight;
-	return transport->post(transport, &flight->sending->request);
+	return hand_over(flight);
 }
 
-void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
-		      const char *id, enum mse_request_kind kind, bool probe)
+static void not_made(struct mse_flight *flight)
 {
 	struct mse_answer answer = {
 		.outcome = MSE_OUTCOME_LOCAL,
@@ -82,11 +87,27 @@ void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
 		.body = ""
 	};
 
+	on_answer(flight, &answer);
+}
+
+void mse_flight_start(struct mse_flight *flight, struct mse_body *body,
+		      const char *id, enum mse_request_kind kind, bool probe)
+{
 	flight->probe = probe;
 	take_off(flight);
-	if (post(flight, body, id, kind) == 0)
-		return;
-	on_answer(flight, &answer);
+	if (post(flight, body, id, kind) < 0)
+		not_made(flight);
+}
+
+void mse_flight_ask(struct mse_flight *flight)
+{
+	const struct mse_endpoint *endpoint = flight->endpoint;
+
+	take_off(flight);
+	if (mse_sending_ask(endpoint->conf,
+			    mse_deliver_server_name(endpoint->deliver),
+			    &flight->sending) < 0 || hand_over(flight) < 0)
+		not_made(flight);
 }
 
 static void on_success(struct mse_endpoint *endpoint)

@@ -167,7 +167,7 @@ static bool may_send(const struct mse_replay *replay, int64_t now)
 	return held_up(replay, now, &until) == NULL &&
 		mse_endpoint_may_send(endpoint) &&
 		all_in_flight(endpoint) < (endpoint->conf->concurrency + 1) / 2 &&
-		mse_rate_at(&endpoint->rate, endpoint->conf->rate, now) <= now;
+		mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now;
 }
 
 static void send_due(struct mse_replay *replay, int64_t now)
@@ -180,7 +180,7 @@ static void send_due(struct mse_replay *replay, int64_t now)
 		lane = mse_lanes_first(&replay->lanes);
 		if (lane == NULL || lane->due_ms > now)
 			return;
-		mse_rate_take(&endpoint->rate, endpoint->conf->rate, now);
+		mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint), now);
 		lane->busy++;
 		mse_lanes_unwait(&replay->lanes, lane);
 		replay->in_flight++;
@@ -197,7 +197,7 @@ static int64_t next_time(const struct mse_replay *replay, int64_t now)
 	if (first == NULL || all_in_flight(endpoint) >=
 	    (endpoint->conf->concurrency + 1) / 2)
 		return INT64_MAX;
-	at = mse_rate_at(&endpoint->rate, endpoint->conf->rate, now);
+	at = mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now);
 	if (at < first->due_ms)
 		at = first->due_ms;
 	if (held_up(replay, now, &until) != NULL && at < until)

@@ -40,6 +40,28 @@ static void add_signature(struct mse_sending *sending,
 	end_string(&sending->text);
 }
 
+/* What every request of the endpoint has. */
+static size_t add_common(struct mse_sending *sending,
+			 const struct mse_conf_endpoint *conf)
+{
+	struct mse_buf *text = &sending->text;
+	size_t count = 1, i;
+
+	mse_buf_append_str(text, "user-agent: mailhook/" MAILHOOK_VERSION);
+	end_string(text);
+	if (conf->transport.bearer != NULL) {
+		mse_buf_append_str(text, "authorization: Bearer ");
+		mse_buf_append_str(text, conf->transport.bearer);
+		end_string(text);
+		count++;
+	}
+	for (i = 0; i < conf->transport.header_count; i++, count++) {
+		mse_buf_append_str(text, conf->transport.headers[i]);
+		end_string(text);
+	}
+	return count;
+}
+
 static size_t add_headers(struct mse_sending *sending,
 				const struct mse_conf_endpoint *conf,
 				const char *id, enum mse_request_kind kind,
@@ -47,7 +69,7 @@ static size_t add_headers(struct mse_sending *sending,
 {
 	struct mse_buf *text = &sending->text;
 	const struct mse_body *body = &sending->body;
-	size_t count = 5 + body->header_count, i;
+	size_t count = 4 + body->header_count;
 
 	mse_buf_append(text, body->headers.data, body->headers.len);
 	mse_buf_appendf(text, "content-type: %s",
@@ -58,8 +80,6 @@ static size_t add_headers(struct mse_sending *sending,
 	mse_buf_appendf(text, "webhook-timestamp: %" PRId64, wall_ms / 1000);
 	end_string(text);
 	add_signature(sending, conf, id, wall_ms / 1000);
-	mse_buf_append_str(text, "user-agent: mailhook/" MAILHOOK_VERSION);
-	end_string(text);
 	if (kind == MSE_REQUEST_LIVE) {
 		mse_buf_appendf(text, "mailhook-floor: %" PRIu64, floor);
 		end_string(text);
@@ -74,17 +94,7 @@ static size_t add_headers(struct mse_sending *sending,
 		end_string(text);
 		count++;
 	}
-	if (conf->transport.bearer != NULL) {
-		mse_buf_appendf(text, "authorization: Bearer %s",
-				conf->transport.bearer);
-		end_string(text);
-		count++;
-	}
-	for (i = 0; i < conf->transport.header_count; i++, count++) {
-		mse_buf_append_str(text, conf->transport.headers[i]);
-		end_string(text);
-	}
-	return count;
+	return count + add_common(sending, conf);
 }
 
 /* What stands before the headers, in this order. */
@@ -178,6 +188,19 @@ static int pack(struct mse_sending *sending,
 	return 0;
 }
 
+/* Points the request to what it has, once that is complete. */
+static int finish(struct mse_sending *sending,
+		  const struct mse_conf_endpoint *conf, size_t headers)
+{
+	if (mse_buf_failed(&sending->text) ||
+	    point_into(sending, headers) < 0 ||
+	    copy_networks(sending, &conf->transport) < 0)
+		return -1;
+	sending->request.timeout_ms = conf->timeout_ms;
+	sending->request.connect_timeout_ms = conf->connect_timeout_ms;
+	return 0;
+}
+
 int mse_sending_new(const struct mse_conf_endpoint *conf,
 		    struct mse_body *body, const char *id,
 		    enum mse_request_kind kind, uint64_t floor,
@@ -199,14 +222,39 @@ int mse_sending_new(const struct mse_conf_endpoint *conf,
 	}
 	add_text(sending, conf);
 	headers = add_headers(sending, conf, id, kind, floor, wall_ms);
-	if (mse_buf_failed(&sending->text) ||
-	    point_into(sending, headers) < 0 ||
-	    copy_networks(sending, &conf->transport) < 0) {
+	if (finish(sending, conf, headers) < 0) {
 		mse_sending_free(&sending);
 		return -1;
 	}
-	sending->request.timeout_ms = conf->timeout_ms;
-	sending->request.connect_timeout_ms = conf->connect_timeout_ms;
+	*sending_r = sending;
+	return 0;
+}
+
+int mse_sending_ask(const struct mse_conf_endpoint *conf, const char *origin,
+		    struct mse_sending **sending_r)
+{
+	struct mse_sending *sending = calloc(1, sizeof(*sending));
+	size_t headers = 1;
+
+	if (sending == NULL)
+		return -1;
+	mse_buf_init(&sending->text, TEXT_MAX);
+	add_text(sending, conf);
+	mse_buf_appendf(&sending->text, "webhook-request-origin: %s", origin);
+	end_string(&sending->text);
+	if (conf->rate > 0) {
+		/* A minute. */
+		mse_buf_appendf(&sending->text, "webhook-request-rate: %" PRIu64,
+				(uint64_t)conf->rate * 60);
+		end_string(&sending->text);
+		headers++;
+	}
+	headers += add_common(sending, conf);
+	if (finish(sending, conf, headers) < 0) {
+		mse_sending_free(&sending);
+		return -1;
+	}
+	sending->request.method = "OPTIONS";
 	*sending_r = sending;
 	return 0;
 }

@@ -30,6 +30,9 @@ int mse_sending_new(const struct mse_conf_endpoint *conf,
 		    struct mse_body *body, const char *id,
 		    enum mse_request_kind kind, uint64_t floor,
 		    int64_t wall_ms, struct mse_sending **sending_r);
+/* OPTIONS with WebHook-Request-Origin and, if there is one, our rate. */
+int mse_sending_ask(const struct mse_conf_endpoint *conf, const char *origin,
+		    struct mse_sending **sending_r);
 void mse_sending_free(struct mse_sending **sending);
 
 #endif

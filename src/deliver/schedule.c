@@ -68,20 +68,20 @@ bool mse_breaker_failure(struct mse_breaker *breaker, bool probe,
 	return true;
 }
 
-int64_t mse_rate_at(const struct mse_rate *rate, unsigned int per_second,
+int64_t mse_rate_at(const struct mse_rate *rate, unsigned int per_minute,
 		    int64_t now_ms)
 {
-	if (per_second == 0 || rate->next_us <= now_ms * 1000)
+	if (per_minute == 0 || rate->next_us <= now_ms * 1000)
 		return now_ms;
 	return (rate->next_us + 999) / 1000;
 }
 
-void mse_rate_take(struct mse_rate *rate, unsigned int per_second,
+void mse_rate_take(struct mse_rate *rate, unsigned int per_minute,
 		   int64_t now_ms)
 {
-	if (per_second == 0)
+	if (per_minute == 0)
 		return;
 	if (rate->next_us < now_ms * 1000 - RATE_SLACK_US)
 		rate->next_us = now_ms * 1000 - RATE_SLACK_US;
-	rate->next_us += 1000000 / per_second;
+	rate->next_us += INT64_C(60000000) / per_minute;
 }

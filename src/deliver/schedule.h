@@ -32,14 +32,14 @@ bool mse_breaker_failure(struct mse_breaker *breaker, bool probe,
 			 int64_t now_ms, int64_t retry_first_ms,
 			 int64_t retry_max_ms, uint32_t random);
 
-/* Requests a second, evenly. */
+/* Requests a minute, evenly. */
 struct mse_rate {
 	int64_t next_us;
 };
 /* When the next request may go: <= now_ms for now. rate 0: always. */
-int64_t mse_rate_at(const struct mse_rate *rate, unsigned int per_second,
+int64_t mse_rate_at(const struct mse_rate *rate, unsigned int per_minute,
 		    int64_t now_ms);
-void mse_rate_take(struct mse_rate *rate, unsigned int per_second,
+void mse_rate_take(struct mse_rate *rate, unsigned int per_minute,
 		   int64_t now_ms);
 
 #endif

@@ -13,6 +13,8 @@ static const char *state_name(const struct mse_endpoint *endpoint)
 		return "disabled";
 	if (endpoint->cursor.paused)
 		return "paused";
+	if (!mse_handshake_permits(endpoint))
+		return "handshake";
 	if (endpoint->breaker.open)
 		return "outage";
 	if (endpoint->waiting)

@@ -30,6 +30,8 @@ struct mse_answer {
 	enum mse_outcome outcome;
 	int status;              /* ANSWERED */
 	int64_t retry_after_s;   /* -1: no such header (both forms decoded) */
+	/* WebHook-Allowed-Origin and -Rate; NULL or "": none. Borrowed. */
+	const char *allowed_origin, *allowed_rate;
 	int64_t elapsed_ms;
 	char text[256];          /* one sentence on what happened */
 	const char *body;        /* first octets of the answer, borrowed; "" */
@@ -39,6 +41,7 @@ struct mse_answer {
 struct mse_request {
 	const char *endpoint;        /* name, for connection reuse and logs */
 	const char *url;
+	const char *method;          /* NULL: POST; else without a body */
 	const char *const *headers;  /* "Name: value", NULL-terminated */
 	const void *body;
 	size_t body_len;

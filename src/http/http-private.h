@@ -26,6 +26,7 @@ struct mse_http_transfer {
 	struct mse_buf body;
 	int64_t started_ms;
 	int64_t retry_after_s;
+	char allowed_origin[256], allowed_rate[32];
 	size_t headers_len;
 	bool used;           /* the handle, by a request before */
 	bool headers_done;   /* a final status line and its headers came */

@@ -161,6 +161,8 @@ static void mse_http_tell(struct mse_http *http,
 	answer.outcome = transfer->outcome;
 	answer.status = transfer->status;
 	answer.retry_after_s = transfer->retry_after_s;
+	answer.allowed_origin = transfer->allowed_origin;
+	answer.allowed_rate = transfer->allowed_rate;
 	answer.elapsed_ms = mse_http_mono_ms() - transfer->started_ms;
 	memcpy(answer.text, transfer->text, sizeof(answer.text));
 	answer.body = mse_buf_str(&transfer->body);

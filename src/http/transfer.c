@@ -47,12 +47,31 @@ void mse_http_transfer_free(struct mse_http_transfer *transfer)
 	free(transfer);
 }
 
+/* Its value, without blanks around it, if the line is this header's. */
+static bool mse_http_value(const char *line, size_t len, const char *name,
+			   char *value_r, size_t size)
+{
+	size_t name_len = strlen(name);
+
+	if (len <= name_len || strncasecmp(line, name, name_len) != 0)
+		return false;
+	line += name_len;
+	len -= name_len;
+	while (len > 0 && strchr(" \t", *line) != NULL) {
+		line++;
+		len--;
+	}
+	while (len > 0 && strchr(" \t\r\n", line[len - 1]) != NULL)
+		len--;
+	(void)snprintf(value_r, size, "%.*s", (int)len, line);
+	return true;
+}
+
 /* A final answer's headers: its status line resets what an interim (1xx) one
    said. */
 static size_t mse_http_header(char *data, size_t size, size_t count,
 			      void *context)
 {
-	static const char name[] = "retry-after:";
 	struct mse_http_transfer *transfer = context;
 	size_t len = size * count;
 	char value[128];
@@ -64,13 +83,19 @@ static size_t mse_http_header(char *data, size_t size, size_t count,
 	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		transfer->headers_done = false;
 		transfer->retry_after_s = -1;
-	} else if (len > sizeof(name) - 1 &&
-		   strncasecmp(data, name, sizeof(name) - 1) == 0) {
-		(void)snprintf(value, sizeof(value), "%.*s",
-			       (int)(len - sizeof(name) + 1),
-			       data + sizeof(name) - 1);
+		transfer->allowed_origin[0] = '\0';
+		transfer->allowed_rate[0] = '\0';
+	} else if (mse_http_value(data, len, "retry-after:", value,
+				  sizeof(value))) {
 		transfer->retry_after_s =
 			mse_http_retry_after(value, (int64_t)time(NULL));
+	} else if (mse_http_value(data, len, "webhook-allowed-origin:",
+				  transfer->allowed_origin,
+				  sizeof(transfer->allowed_origin)) ||
+		   mse_http_value(data, len, "webhook-allowed-rate:",
+				  transfer->allowed_rate,
+				  sizeof(transfer->allowed_rate))) {
+		return len;
 	} else if (len <= 2 && (data[0] == '\r' || data[0] == '\n')) {
 		(void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE,
 					&status);
@@ -185,6 +210,23 @@ static void mse_http_connection(struct mse_http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 }
 
+static void mse_http_method(struct mse_http_transfer *transfer)
+{
+	struct mse_request *request = transfer->request;
+	CURL *easy = transfer->easy;
+
+	if (request->method != NULL) {
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+		return;
+	}
+	curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+			 (curl_off_t)request->body_len);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+			 request->body_len > 0 ? request->body : "");
+}
+
 static void mse_http_options(struct mse_http_transfer *transfer)
 {
 	struct mse_request *request = transfer->request;
@@ -204,11 +246,7 @@ static void mse_http_options(struct mse_http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, mse_http_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-			 (curl_off_t)request->body_len);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
-			 request->body_len > 0 ? request->body : "");
+	mse_http_method(transfer);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 	mse_http_connection(transfer);
 	mse_http_tls(transfer);
@@ -226,6 +264,7 @@ int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 	transfer->request = request;
 	transfer->started_ms = mse_http_mono_ms();
 	transfer->retry_after_s = -1;
+	transfer->allowed_origin[0] = transfer->allowed_rate[0] = '\0';
 	transfer->headers_done = transfer->tried = false;
 	transfer->headers_len = 0;
 	transfer->denied[0] = '\0';

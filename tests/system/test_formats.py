@@ -10,6 +10,7 @@ import pytest
 
 from harness import formats, npm
 from harness.clients import message
+from harness.expect import Mail
 from harness.receiver import Answer
 
 FORMATS = ["cloudevents", "cloudevents-binary", "cloudevents-batch",
@@ -302,3 +303,52 @@ def test_bodies_are_compressed_on_request(private, receiver):
         sorted(e["id"] for e in listed(receiver.on(plain)))
     answer = json.loads(dovecot.ctl("--json", "test", "only").stdout)
     assert "vnd.mailhook.Test" in json.dumps(answer)
+
+
+# -- CloudEvents' handshake
+
+
+def test_nothing_is_sent_before_it_is_permitted(private, receiver):
+    dovecot, configuration, path = private(start=False, endpoint={
+        "handshake": "true", "rate": "100", "retry_first": '"50ms"',
+        "retry_max": '"200ms"'})
+    configuration.write()
+    dovecot.start_daemon()
+    dovecot.start()
+
+    def asked():
+        return [headers for one, headers in receiver.asked if one == path]
+
+    def endpoint():
+        return dovecot.ask("status")["endpoints"][0]
+
+    mail = Mail(dovecot, receiver, path, "asked@example.org")
+    mail.deliver(MAIL)
+    receiver.wait(lambda: len(asked()) >= 3)
+    assert {h["webhook-request-origin"] for h in asked()} == \
+        {"mail.example.org"}
+    assert {h["webhook-request-rate"] for h in asked()} == {"6000"}
+    assert not any(name.startswith(("webhook-id", "webhook-sig", "ce-"))
+                   for h in asked() for name in h)
+    assert endpoint()["state"] == "handshake"
+    assert "405" in endpoint()["last_error"]
+    assert "deliveries are not permitted" in dovecot.log()
+    assert receiver.on(path) == []
+    receiver.permits[path] = {"WebHook-Allowed-Origin": "other.example"}
+    count = len(asked())
+    receiver.wait(lambda: len(asked()) >= count + 3)
+    assert receiver.on(path) == []
+    receiver.permits[path] = {"WebHook-Allowed-Origin": "mail.example.org",
+                              "WebHook-Allowed-Rate": "600"}
+    receiver.wait(lambda: receiver.answered(path))
+    assert endpoint()["state"] == "ok"
+    count = len(asked())
+    mail.deliver(MAIL)
+    assert len(mail.take()) == 2
+    assert len(asked()) == count
+    # Asked again after a start, not before.
+    dovecot.stop_daemon()
+    dovecot.start_daemon()
+    mail.deliver(MAIL)
+    assert len(mail.take()) == 1
+    assert len(asked()) == count + 1

@@ -291,7 +291,7 @@ static const char *const bad[][2] = {
 	  "4: timout is no key of an endpoint; write one of url secret "
 	  "secret_file format order events users mailboxes parameters "
 	  "content_part content_limit tags batch_events batch_bytes linger "
-	  "compress concurrency rate timeout connect_timeout retry_first retry_max "
+	  "compress handshake concurrency rate timeout connect_timeout retry_first retry_max "
 	  "give_up ca_file cert_file key_file bearer_file proxy headers "
 	  "allow_networks deny_networks" },
 	{ WITH("format = standard\nbatch_events = 10\n"),

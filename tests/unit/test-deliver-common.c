@@ -172,6 +172,15 @@ static void see(struct world *world, const struct mse_request *request)
 
 	if (strcmp(request->endpoint, "portal") != 0)
 		return;
+	if (request->method != NULL) {
+		assert_string_equal(request->method, "OPTIONS");
+		assert_string_equal(header(request, "webhook-request-origin"),
+				    "mail.example.com");
+		assert_null(header(request, "webhook-signature"));
+		assert_int_equal(request->body_len, 0);
+		world->asked++;
+		return;
+	}
 	list = parse_sent(request, &count);
 	world->requests++;
 	if (count > world->largest)
@@ -271,6 +280,16 @@ bool answer_all(struct world *world)
 			world->out_count * sizeof(world->out[0]));
 		memmove(world->cancelled, world->cancelled + 1,
 			world->out_count * sizeof(world->cancelled[0]));
+		if (request->method != NULL) {
+			answer.status = world->permit_status;
+			answer.allowed_origin = world->allowed_origin;
+			answer.allowed_rate = world->allowed_rate;
+			snprintf(answer.text, sizeof(answer.text),
+				 "the receiver answered %d", answer.status);
+			request->done(request, &answer);
+			any = true;
+			continue;
+		}
 		list = parse_sent(request, &count);
 		answer.status = status_for(world, list, count,
 					   &answer.retry_after_s);

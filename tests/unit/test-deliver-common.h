@@ -57,6 +57,10 @@ struct world {
 	int (*answer)(struct world *world, const struct sent *sent,
 		      int64_t *retry_after_s);
 	int status;
+	/* The handshake: how often it was asked, and what is answered. */
+	unsigned int asked;
+	int permit_status;
+	const char *allowed_origin, *allowed_rate;
 	/* The model receiver. */
 	char ids[NUMBERS][MSE_UUID_SIZE];
 	bool accepted[NUMBERS];

@@ -745,6 +745,75 @@ static void test_released(void **state)
 	assert_int_equal(look(world)->parked, 0);
 }
 
+/* Nothing before the receiver permits it; then at the rate it names. */
+static void test_handshake(void **state)
+{
+	static const struct {
+		int status;
+		const char *origin, *rate, *error;
+	} refusals[] = {
+		{ 405, NULL, NULL, "handshake: the receiver answered 405" },
+		{ 200, NULL, NULL, "handshake: the answer has no "
+		  "WebHook-Allowed-Origin" },
+		{ 200, "other.example", "*", "handshake: "
+		  "WebHook-Allowed-Origin names another origin than "
+		  "server_name" },
+		{ 200, "*", "0", "handshake: WebHook-Allowed-Rate is no "
+		  "number of requests a minute" },
+		{ 200, "*", "many", "handshake: WebHook-Allowed-Rate is no "
+		  "number of requests a minute" },
+	};
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	unsigned int asked;
+	size_t i;
+
+	crash(world, false);
+	world->endpoints[0].handshake = true;
+	world->permit_status = 405;
+	start(world);
+	append_many(world, 30, 10);
+	for (i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		world->permit_status = refusals[i].status;
+		world->allowed_origin = refusals[i].origin;
+		world->allowed_rate = refusals[i].rate;
+		asked = world->asked;
+		/* Ever more rarely: within an hour once at least. */
+		pass(world, 3600000);
+		assert_true(world->asked > asked);
+		assert_string_equal(look(world)->state, "handshake");
+		assert_string_equal(look(world)->last_error,
+				    refusals[i].error);
+	}
+	assert_true(world->asked < 30);
+	assert_int_equal(world->attempts, 0);
+	assert_int_equal(mse_deliver_test(world->deliver, "portal", test_done,
+					  world, &error), -1);
+	assert_string_equal(error.text, "endpoint portal: its receiver has "
+			    "not permitted deliveries yet: handshake: "
+			    "WebHook-Allowed-Rate is no number of requests a "
+			    "minute");
+	world->allowed_origin = "Mail.Example.com";
+	world->allowed_rate = "60";
+	pass(world, 3600000);
+	asked = world->asked;
+	check_order(world, 30);
+	assert_string_equal(look(world)->state, "ok");
+	append_many(world, 30, 30);
+	pass(world, 10000);
+	assert_true(world->attempts >= 39 && world->attempts <= 42);
+	pass(world, 60000);
+	check_order(world, 60);
+	/* It is not asked twice, but after a restart. */
+	assert_int_equal(world->asked, asked);
+	crash(world, false);
+	start(world);
+	append(world, "u1", NULL);
+	pass(world, 2000);
+	assert_int_equal(world->asked, asked + 1);
+	check_order(world, 61);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -756,7 +825,8 @@ int main(void)
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
 		T(test_replay_refused), T(test_replay_ends),
-		T(test_many_dead), T(test_stop), T(test_released)
+		T(test_many_dead), T(test_stop), T(test_released),
+		T(test_handshake)
 	};
 #undef T
 

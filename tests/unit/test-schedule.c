@@ -71,8 +71,8 @@ static void test_rate(void **state)
 	int64_t now, sent = 0;
 
 	for (now = 100000; now < 110000; now += 7) {
-		while (mse_rate_at(&rate, 50, now) <= now) {
-			mse_rate_take(&rate, 50, now);
+		while (mse_rate_at(&rate, 50 * 60, now) <= now) {
+			mse_rate_take(&rate, 50 * 60, now);
 			sent++;
 		}
 	}

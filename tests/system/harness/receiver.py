@@ -101,6 +101,8 @@ class Receiver:
         self.secrets = {}
         self.lock = threading.Condition()
         self._scripts = {}
+        self.asked = []    # (path, headers) of each OPTIONS
+        self.permits = {}  # path -> headers of the answer; else it is 405
         self._release = threading.Event()
         self._connections = 0
         server = type("Server", (ThreadingHTTPServer,), {
@@ -186,6 +188,18 @@ class Receiver:
                 with receiver.lock:
                     receiver._connections += 1
                     self.number = receiver._connections
+
+            def do_OPTIONS(self):
+                headers = {k.lower(): v for k, v in self.headers.items()}
+                with receiver.lock:
+                    receiver.asked.append((self.path, headers))
+                    permit = receiver.permits.get(self.path)
+                    receiver.lock.notify_all()
+                self.send_response_only(405 if permit is None else 200)
+                for name, value in (permit or {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def do_POST(self):
                 length = int(self.headers.get("Content-Length") or 0)
