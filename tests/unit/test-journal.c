@@ -194,7 +194,7 @@ static void test_sync_in_steps(void **state)
 	/* Late, and about less: it takes nothing back. */
 	assert_int_equal(mse_journal_sync_run(first, &error), 0);
 	assert_int_equal(mse_journal_sync_run(first, &error), 0);
-	mse_journal_close(&test->journal);
+	journal_test_close(test);
 	mse_journal_sync_end(&first, true);
 	mse_journal_sync_end(&nothing, false);
 	journal_test_open(test);
