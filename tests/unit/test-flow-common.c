@@ -482,6 +482,9 @@ void session(struct world *world)
 		event.instance = instance;
 	}
 	tell(world, appender, &event, true);
+	world->sessions += event.instance != NULL &&
+		world->events[world->event_count - 1].result ==
+		MSE_APPEND_DONE;
 	mse_appender_free(&appender);
 }
 

@@ -46,6 +46,7 @@ struct world {
 	unsigned int event_count;
 	uint64_t lost;          /* told to the appending process */
 	unsigned int intended;  /* and left so */
+	unsigned int sessions;  /* whose end was promised */
 	enum mse_durability durability;
 
 	struct mse_request *out[64];
