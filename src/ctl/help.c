@@ -65,7 +65,8 @@ static const struct {
 "Usage: mailhookctl status\n"
 "One line an endpoint. STATE is ok, retrying, outage (it accepts nothing),\n"
 "paused, disabled (it answered 410), waiting (so much is refused that all\n"
-"wait). BEHIND is the age of the oldest event it has not answered.\n"
+"wait), handshake (it has not permitted deliveries yet). BEHIND is the age of\n"
+"the oldest event it has not answered.\n"
 "Examples:\n"
 "  mailhookctl status\n"
 "  mailhookctl --json status | jq '.endpoints[] | select(.state != \"ok\")'\n" },
