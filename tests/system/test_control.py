@@ -577,6 +577,8 @@ def test_a_reload_with_a_full_queue(private, receiver):
     configuration.apply()
     for path in paths.values():
         receiver.script(path, default=Answer(delay=0.005))
+    # Far from done when it is taken away.
+    receiver.script(paths["away"], default=Answer(delay=0.1))
     users = [f"q{n}@queue.example" for n in range(40)]
     ids = append(dovecot, 600, users)
 
@@ -587,7 +589,8 @@ def test_a_reload_with_a_full_queue(private, receiver):
         return sorted((r.sequence, r.id) for r in
                       receiver.answered(paths[name]))
 
-    receiver.wait(lambda: count("same") > 60)
+    receiver.wait(lambda: count("same") > 60 and count("secret") > 0 and
+                  count("away") > 0)
     endpoints = configuration.endpoints
     endpoints["secret"]["secret"] = configuration._list(
         [receiver.secrets[paths["secret"]][0]] +
@@ -609,6 +612,7 @@ def test_a_reload_with_a_full_queue(private, receiver):
         receiver.wait(lambda: count(name) >= 800, what=name)
         assert numbers(name) == everything, name
     assert len(receiver.on(paths["away"])) == taken < 600
+    receiver.script(paths["away"])
     endpoints["away"] = away
     configuration.apply()
     receiver.wait(lambda: count("away") >= 800)
