@@ -252,6 +252,50 @@ static void test_process(void **state)
 	cut_everywhere(MSE_DURABILITY_PROCESS, 10);
 }
 
+static size_t read_journal(const char *where, char *data, size_t size)
+{
+	char path[128];
+	size_t len;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/journal", where);
+	file = fopen(path, "rb");
+	assert_non_null(file);
+	len = fread(data, 1, size, file);
+	fclose(file);
+	return len;
+}
+
+/* The kernel could not write, says so once, and takes it for written. */
+static void test_failed_sync(void **state)
+{
+	static char before[FILE_SIZE * 2], left[FILE_SIZE * 2];
+	struct mse_appender *appender;
+	struct mse_error error;
+	size_t len;
+
+	empty_dir(dir);
+	empty_dir(dir_after);
+	disk_watch(dir);
+	memset(story, 0, sizeof(*story));
+	init_world(story, dir);
+	story->durability = MSE_DURABILITY_PROCESS;
+	start(story);
+	appender = process(story);
+	mail(story, appender, "u0");
+	disk_fail_sync(1);
+	assert_int_equal(mse_journal_sync(story->journal, &error), -1);
+	mail(story, appender, "u0");
+	assert_int_equal(mse_journal_sync(story->journal, &error), 0);
+	len = read_journal(dir, before, sizeof(before));
+	disk_after_cut(disk_now(), DISK_NOTHING, 0, dir_after);
+	assert_int_equal(read_journal(dir_after, left, sizeof(left)), len);
+	assert_memory_equal(before, left, len);
+	mse_appender_free(&appender);
+	disk_stop();
+	end_story();
+}
+
 static int setup(void **state)
 {
 	strcpy(dir, "/tmp/mse-power-XXXXXX");
@@ -275,6 +319,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_failed_sync),
 		cmocka_unit_test(test_power),
 		cmocka_unit_test(test_process),
 	};
