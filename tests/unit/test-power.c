@@ -249,7 +249,7 @@ static void test_power(void **state)
 
 static void test_process(void **state)
 {
-	cut_everywhere(MSE_DURABILITY_PROCESS, 10);
+	cut_everywhere(MSE_DURABILITY_PROCESS, 25);
 }
 
 static size_t read_journal(const char *where, char *data, size_t size)
