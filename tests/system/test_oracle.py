@@ -325,6 +325,16 @@ def test_a_create_that_is_refused_and_done():
     assert rules(BEFORE, one, shown) == {"server"}
 
 
+def test_an_expunged_message_that_comes_back():
+    """Under the UID it had it never went; under another it did."""
+    one = History()
+    one.asked(message(INBOX, "t1"), GONE, acked=False)
+    one.came("MessageExpunge", INBOX, uidset="1")
+    assert rules(BEFORE, one, after(INBOX=SAME)) == {"b"}
+    shown = after(INBOX={2: SAME[2], 3: ("t1", NONE)})
+    assert rules(BEFORE, one, shown) == {"server"}
+
+
 def test_half_of_an_unknown_change():
     """A flag that came without its name has to be told all the same."""
     one = History()

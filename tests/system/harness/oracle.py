@@ -176,6 +176,7 @@ class Replay:
     def __init__(self, truth):
         self.state = truth.copy()
         self.surprises = []
+        self.expunged = {}    # the UID that a message had, by thing
 
     def apply(self, event):
         url = event.data.get("mailboxID")
@@ -246,8 +247,9 @@ class Replay:
 
     def _expunge(self, event, place, box):
         came = list(self._known(event, box))
-        for uid, _ in came:
+        for uid, token in came:
             box.remove(uid)
+            self.expunged[message(place, token)] = uid
         return [(message(place, token), GONE) for _, token in came]
 
     def _flag(self, event, place, box):
@@ -330,6 +332,7 @@ class Check:
         replay = Replay(before)
         self.transitions = self._transitions(replay)
         self.after = replay.state
+        self.expunged = replay.expunged
         self._gaps(gaps_expected)
         self._surprises(replay)
         self._server()
@@ -442,6 +445,9 @@ class Check:
     def _invented(self, thing, changes, wanted, came):
         asked = [change.state for change in changes]
         states = [one.state for one in came]
+        if states == asked and self._came_back(thing):
+            self._say("server", f"{thing} was expunged and is there again")
+            return
         told = ", ".join(
             f"{one.event.type} {one.event.sequence} (pid "
             f"{one.event.data.get('pid')}, {one.event.data.get('timestamp')})"
@@ -450,6 +456,13 @@ class Check:
             f"is not what was asked for ({asked})"
         self._say("b", f"{thing} became {wanted}; {told} tell {states}: "
                   "that " + why)
+
+    def _came_back(self, thing):
+        """The UID that was told is gone; a maildir's file that outlived it
+        is a new message for the server."""
+        box = self.truth.boxes.get(thing.place)
+        return thing in self.expunged and box is not None and \
+            box.uid(thing.token) not in (None, self.expunged[thing])
 
     def _missing(self, thing, change):
         if self._covered(thing, change.issued):
