@@ -28,6 +28,14 @@ def test_each_sample_fits_the_schema(path):
     assert schema.violations(event) == []
 
 
+def test_every_document_is_installed():
+    installed_doc = build.ROOT / "share" / "doc" / "mailhook"
+    for path in DOC.rglob("*"):
+        if path.is_file() and path.name not in (
+                "architecture.md", "dovecot-versions.md", "performance.md"):
+            assert (installed_doc / path.relative_to(DOC)).is_file(), path
+
+
 def section(name):
     """The text below a heading of events.md."""
     found = re.search(rf"(?ms)^### {re.escape(name)}\n(.*?)(?=^##|\Z)",
