@@ -289,8 +289,9 @@ static bool should_park(const struct mse_item *item, bool all)
 
 	if (item->state != MSE_ITEM_WAITING)
 		return false;
-	/* Not past events that are in a batch and may become rows, too. */
-	if (lane->first != item && lane->first->batch != NULL)
+	/* Not past events that are out and may become rows, too. */
+	if (lane->first != item && (lane->first->batch != NULL ||
+				    lane->first->state == MSE_ITEM_SENDING))
 		return false;
 	return all || lane->parked > lane->resolving ||
 		(item->tries.attempts > 0 && lane->busy == 0);

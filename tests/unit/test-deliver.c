@@ -409,6 +409,38 @@ static void test_reload(void **state)
 	assert_true(world->log[0].gap);
 }
 
+/* A request is out while its endpoint, paused, gets another configuration:
+   what is behind it is to stay behind it though it fails. */
+static void test_reload_behind_a_failure(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf other = world->conf;
+	struct mse_conf_endpoint changed = world->endpoints[0];
+	struct mse_error error = { "" };
+
+	world->hold = true;
+	append_many(world, 10, 1);
+	settle(world);
+	assert_int_equal(world->out_count, 1);
+	assert_int_equal(mse_deliver_pause(world->deliver, "portal", true,
+					   &error), 0);
+	strcpy(changed.filters, "two");
+	other.endpoints = &changed;
+	assert_int_equal(mse_deliver_configure(world->deliver, &other,
+					       &error), 0);
+	settle(world);
+	world->status = 500;
+	world->hold = false;
+	pass(world, 1000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	assert_int_equal(look(world)->parked, 10);
+	world->status = 204;
+	assert_int_equal(mse_deliver_pause(world->deliver, "portal", false,
+					   &error), 0);
+	pass(world, 600000);
+	check_order(world, 10);
+}
+
 static void test_done(const struct mse_request *request,
 		      const struct mse_answer *answer, void *context)
 {
@@ -823,6 +855,7 @@ int main(void)
 		T(test_outage),
 		T(test_restart), T(test_restart_gap), T(test_bound),
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
+		T(test_reload_behind_a_failure),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
 		T(test_replay_refused), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_released),
