@@ -16,9 +16,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct mse_journal_sync {
@@ -31,6 +33,10 @@ struct mse_journal_sync {
 };
 
 #define BLOCK_SIZE (64 * 1024)
+
+/* One at a time: of two that wait for the same octets only one would be told
+   that they failed. */
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 int mse_journal_sync_begin(struct mse_journal *journal,
 			   struct mse_journal_sync **sync_r)
@@ -76,23 +82,27 @@ static int write_over(int fd, const char *data, size_t len, uint64_t offset)
 	return 0;
 }
 
-/* Each octet from `from` to `size` becomes itself. */
+/* Each octet that is not on disk becomes itself: also what was appended since
+   the sync was begun, for the failed one may have been about that. */
 static int write_again(const struct mse_sync_file *sync)
 {
 	char path[64], block[BLOCK_SIZE];
-	uint64_t offset = sync->from;
+	uint64_t offset = sync->from, end;
 	size_t want;
 	ssize_t len = 1;
-	int fd, ret = 0;
+	struct stat st;
+	int fd, ret;
 
 	/* Ours is for reading only, and its name may have changed. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", sync->file->fd);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
-	while (ret == 0 && len > 0 && offset < sync->size) {
-		want = sync->size - offset < sizeof(block) ?
-			(size_t)(sync->size - offset) : sizeof(block);
+	ret = fstat(fd, &st);
+	end = ret == 0 ? (uint64_t)st.st_size : 0;
+	while (ret == 0 && len > 0 && offset < end) {
+		want = end - offset < sizeof(block) ?
+			(size_t)(end - offset) : sizeof(block);
 		len = mse_jfile_read(sync->file, block, want, offset);
 		ret = len < 0 ? -1 : write_over(fd, block, (size_t)len,
 						offset);
@@ -124,14 +134,17 @@ int mse_journal_sync_run(const struct mse_journal_sync *sync,
 			 struct mse_error *error_r)
 {
 	unsigned int i;
+	int ret = 0;
 
-	for (i = 0; i < sync->count; i++) {
+	(void)pthread_mutex_lock(&one_at_a_time);
+	for (i = 0; ret == 0 && i < sync->count; i++) {
 		if (sync_file(&sync->files[i]) < 0)
-			return mse_error_set(error_r, "cannot sync a journal "
-					     "file: %s; it is written once "
-					     "more", strerror(errno));
+			ret = mse_error_set(error_r, "cannot sync a journal "
+					    "file: %s; it is written once "
+					    "more", strerror(errno));
 	}
-	return 0;
+	(void)pthread_mutex_unlock(&one_at_a_time);
+	return ret;
 }
 
 void mse_journal_sync_end(struct mse_journal_sync **_sync, bool synced)
