@@ -191,6 +191,8 @@ static void becomes_row(struct mse_batch *batch, struct mse_member *member,
 	if (lane->parked == 0 || (!lane->head.gap &&
 				  lane->head.sequence > item->sequence))
 		mse_parked_set_head(lane, &item->tries);
+	if (lane->low > item->sequence)
+		lane->low = item->sequence;
 	lane->parked++;
 	lane->not_before_ms = batch->own->not_before_ms;
 	endpoint->parked++;

@@ -219,16 +219,49 @@ static void send_due(struct mse_endpoint *endpoint, int64_t now)
 	}
 }
 
+/* What is not read yet may have had numbers before a restart, and gets others
+   under other filters: those go on above, as after a change while the daemon
+   was dead. -1: not yet. */
+static int number_above(struct mse_endpoint *endpoint)
+{
+	struct mse_gap gap = {
+		.reason = "the endpoint's filters were changed before it had "
+			"caught up after a restart; no event was lost",
+		.from = endpoint->next_sequence,
+		.to = endpoint->cursor.reserved
+	};
+
+	if (endpoint->caught_up)
+		return 0;
+	if (gap.to < gap.from) {
+		endpoint->caught_up = true;
+		return 0;
+	}
+	endpoint->next_sequence = gap.to + 1;
+	if (mse_gap_add(endpoint, &gap) < 0) {
+		endpoint->next_sequence = gap.from;
+		return -1;
+	}
+	endpoint->caught_up = true;
+	return 0;
+}
+
 /* Filters may change, or the endpoint leave, once the window is empty: what
    cannot be answered now is parked. */
 static void settle(struct mse_endpoint *endpoint)
 {
 	mse_endpoint_tick(endpoint);
+	/* Nothing more is read, so they never would be whole. */
+	mse_batch_give_up_waiting(endpoint);
 	if (endpoint->leaving || endpoint->breaker.open ||
 	    endpoint->cursor.paused || endpoint->cursor.disabled)
 		mse_window_park(endpoint, true);
 	if (endpoint->first != NULL || endpoint->gap_jobs > 0 ||
 	    endpoint->next_conf == NULL)
+		return;
+	if (strcmp(endpoint->cursor.filters,
+		   endpoint->next_conf->filters) != 0 &&
+	    (number_above(endpoint) < 0 || endpoint->gap_jobs > 0))
 		return;
 	mse_endpoint_reconfigured(endpoint, endpoint->next_conf);
 	endpoint->next_conf = NULL;

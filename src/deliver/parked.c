@@ -83,6 +83,9 @@ int mse_parked_park(struct mse_item *item)
 		mse_parked_set_head(lane, &item->tries);
 		lane->busy++;
 	}
+	/* A Gap may be there before it, with a higher number. */
+	if (lane->low > item->sequence)
+		lane->low = item->sequence;
 	lane->parked++;
 	endpoint->parked++;
 	endpoint->parked_octets += item->len;

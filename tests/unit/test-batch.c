@@ -599,6 +599,36 @@ static void test_torture_3(void **state)
 		(unsigned int)atoi(getenv("SEED")) : 3);
 }
 
+/* A reload while a batch from before a crash is only half read again. */
+static void test_reload_while_restoring(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf other = world->conf;
+	struct mse_conf_endpoint changed;
+	struct mse_error error = { "" };
+
+	world->endpoints[0].batch_events = 200;
+	world->endpoints[0].linger_ms = 60000;
+	world->endpoints[0].batch_bytes = 1 << 24;
+	changed = world->endpoints[0];
+	world->hold = true;
+	append_many(world, 800, 5);
+	pass(world, 70000);
+	assert_true(world->out_count > 0);
+	crash(world, true);
+	start(world);
+	(void)mse_deliver_run(world->deliver); /* reads 500 */
+	strcpy(changed.filters, "two");
+	other.endpoints = &changed;
+	assert_int_equal(mse_deliver_configure(world->deliver, &other,
+					       &error), 0);
+	/* It is broken up: its events come in others. */
+	memset(world->unanswered, 0, sizeof(world->unanswered));
+	world->hold = false;
+	pass(world, 3600000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -610,7 +640,8 @@ int main(void)
 		T(test_not_its_content), T(test_failing),
 		T(test_failing_alone), T(test_outage), T(test_retry_after),
 		T(test_gone), T(test_drop_row), T(test_drop_in_outage),
-		T(test_reload), T(test_another_format), T(test_bound),
+		T(test_reload), T(test_reload_while_restoring),
+		T(test_another_format), T(test_bound),
 		T(test_stop), T(test_torture_1), T(test_torture_2),
 		T(test_torture_3)
 	};

@@ -33,7 +33,7 @@ struct sent {
 
 struct composition {
 	char request[MSE_UUID_SIZE];
-	char numbers[1024];
+	char numbers[2048];
 };
 
 struct world {
