@@ -170,6 +170,12 @@ static void look(struct mse_appender *appender)
 	    same_time(&st.st_mtim, &appender->dir_mtime) &&
 	    same_time(&st.st_ctim, &appender->dir_ctime))
 		return;
+	/* Perhaps another directory has its name now. */
+	open_dir(appender);
+	if (fstat(appender->dir_fd, &st) < 0) {
+		look_at_all(appender);
+		return;
+	}
 	look_at_all(appender);
 	mse_write_look_at_limit();
 	/* Seen before the files are: a change between shows next time. */

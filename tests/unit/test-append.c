@@ -551,6 +551,38 @@ static void test_notices_when_settled(void **state)
 
 /* A replaced presence is read by nobody; a loss that nobody is told of is one
    too many. */
+/* The state directory is moved away, and a new one stands in its place. */
+static void test_notices_another_directory(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_error error;
+	char old[300], path[400];
+	struct stat st;
+
+	settle(test);
+	mse_journal_close(&test->journal);
+	(void)snprintf(old, sizeof(old), "%s.old", test->dir);
+	assert_int_equal(rename(test->dir, old), 0);
+	assert_int_equal(mkdir(test->dir, 0700), 0);
+	assert_int_equal(mse_journal_open(test->dir, &test->limits,
+					  &test->clock.clock, &test->journal,
+					  &error), 0);
+	assert_int_equal(mse_journal_allow(test->journal, 1, &error), 0);
+	assert_int_equal(stat(journal_test_path(test, "journal"), &st), 0);
+	/* As a transaction begins. */
+	(void)mse_appender_interest(test->appender);
+	assert_int_equal(journal_test_append(test, 1, 1, 0), MSE_APPEND_DONE);
+	assert_true(journal_test_file_size(test, "journal") >
+		    (uint64_t)st.st_size);
+	for (const char *const *name = (const char *const[]){
+		"journal", "presence", "interest", NULL }; *name != NULL;
+	     name++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", old, *name);
+		(void)unlink(path);
+	}
+	assert_int_equal(rmdir(old), 0);
+}
+
 static void test_notices_new_presence_when_settled(void **state)
 {
 	struct journal_test *test = *state;
@@ -594,6 +626,7 @@ int main(void)
 		T(test_interest_change),
 		T(test_notices_when_settled),
 		T(test_notices_new_presence_when_settled),
+		T(test_notices_another_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
