@@ -328,6 +328,25 @@ static int64_t next_time(const struct mse_endpoint *endpoint, int64_t now)
 	return earlier(at, due);
 }
 
+/* Rows for what waits before something that was answered, so that the
+   successor, which reads on from the first without an answer, does not repeat
+   that. What is in a batch has its line. */
+static void park_for_stop(struct mse_endpoint *endpoint)
+{
+	struct mse_item *answered = endpoint->last, *item, *next;
+
+	while (answered != NULL && answered->state != MSE_ITEM_DONE)
+		answered = answered->prev;
+	for (item = answered == NULL ? NULL : endpoint->first;
+	     item != answered; item = next) {
+		next = item->next;
+		if (item->state == MSE_ITEM_WAITING &&
+		    item->lane->first->batch == NULL &&
+		    mse_parked_park(item) < 0)
+			return;
+	}
+}
+
 int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 {
 	int64_t now = mse_deliver_mono(endpoint->deliver), replay_at;
@@ -346,6 +365,8 @@ int64_t mse_endpoint_run(struct mse_endpoint *endpoint)
 		mse_window_park(endpoint, false);
 	endpoint->waiting = endpoint->followers && !endpoint->breaker.open &&
 		!has_room(endpoint);
+	if (endpoint->deliver->stopping && endpoint->in_flight == 0)
+		park_for_stop(endpoint);
 	if (endpoint->settling)
 		settle(endpoint);
 	mse_cursor_commit(endpoint, now);

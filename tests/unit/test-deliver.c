@@ -782,6 +782,27 @@ static void test_stop(void **state)
 }
 
 /* journal_limit takes a file away under the cursor. */
+/* What was answered out of turn does not come again after a stop. */
+static void test_stop_out_of_turn(void **state)
+{
+	struct world *world = *state;
+
+	world->hold = true;
+	append(world, "u0", NULL);
+	append(world, "u0", NULL);
+	append(world, "u1", NULL);
+	settle(world);
+	assert_int_equal(world->out_count, 2);
+	mse_deliver_stop(world->deliver);
+	world->hold = false;
+	pass(world, 1000);
+	assert_true(mse_deliver_is_idle(world->deliver));
+	crash(world, false);
+	start(world);
+	pass(world, 1000);
+	check_order(world, 3);
+}
+
 static void test_released(void **state)
 {
 	struct world *world = *state;
@@ -898,7 +919,7 @@ int main(void)
 		T(test_reload_after_a_crash),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
 		T(test_replay_refused), T(test_replay_ends),
-		T(test_many_dead), T(test_stop), T(test_released),
+		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
 		T(test_handshake)
 	};
 #undef T
