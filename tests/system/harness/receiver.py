@@ -106,6 +106,9 @@ class Receiver:
         self._release = threading.Event()
         self._connections = 0
         server = type("Server", (ThreadingHTTPServer,), {
+            # With the five of its default the kernel drops connections when
+            # all endpoints connect at once, until a request times out.
+            "request_queue_size": 1024,
             "address_family": socket.AF_INET6 if ":" in address else
             socket.AF_INET})
         self._server = server((address, 0), self._handler_class())
