@@ -162,12 +162,7 @@ static void on_hold(struct mse_item *item, const struct mse_answer *answer,
 
 static void on_disable(struct mse_item *item, const struct mse_answer *answer)
 {
-	struct mse_endpoint *endpoint = item->endpoint;
-
-	endpoint->cursor.disabled = true;
-	endpoint->cursor_dirty = true;
-	mse_attempt_log(item, answer, false,
-			"410 Gone: the endpoint is disabled until resumed");
+	mse_attempt_log(item, answer, false, MSE_GONE);
 	put_back(item, 0);
 }
 
@@ -236,7 +231,8 @@ static void landed(struct mse_flight *flight, const struct mse_answer *answer)
 		on_test(item, answer);
 		return;
 	}
-	/* Of the endpoint's health it says nothing: somebody asked for it. */
+	/* Of the endpoint's health it says nothing but that it is gone:
+	   somebody asked for it. */
 	if (item->replay != NULL) {
 		mse_replay_answer(item, answer);
 		return;

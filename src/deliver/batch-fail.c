@@ -575,10 +575,7 @@ static void on_hold(struct mse_batch *batch, const struct mse_answer *answer,
 static void on_disable(struct mse_batch *batch,
 		       const struct mse_answer *answer)
 {
-	batch->endpoint->cursor.disabled = true;
-	batch->endpoint->cursor_dirty = true;
-	log_attempt(batch, answer, false,
-		    "410 Gone: the endpoint is disabled until resumed");
+	log_attempt(batch, answer, false, MSE_GONE);
 	put_back(batch, 0);
 }
 

@@ -234,6 +234,10 @@ void mse_flight_ask(struct mse_flight *flight);
 enum mse_verdict mse_flight_judge(struct mse_flight *flight,
 				  const struct mse_answer *answer,
 				  unsigned int events, int64_t *hold_ms_r);
+/* Its receiver has said 410: nothing is sent until somebody resumes it. */
+void mse_flight_gone(struct mse_endpoint *endpoint,
+		     const struct mse_answer *answer);
+#define MSE_GONE "410 Gone: the endpoint is disabled until resumed"
 
 /* attempt.c */
 /* Sends now, whatever the schedule says. Takes the item, which needs neither

@@ -132,6 +132,23 @@ static void on_failure(struct mse_endpoint *endpoint, bool probe)
 				"events wait", endpoint->name);
 }
 
+static void keep_failure(struct mse_endpoint *endpoint,
+			 const struct mse_answer *answer)
+{
+	endpoint->last_outcome = mse_outcome_name(answer->outcome);
+	snprintf(endpoint->last_error, sizeof(endpoint->last_error), "%s",
+		 answer->text);
+}
+
+void mse_flight_gone(struct mse_endpoint *endpoint,
+		     const struct mse_answer *answer)
+{
+	endpoint->cursor.disabled = true;
+	endpoint->cursor_dirty = true;
+	keep_failure(endpoint, answer);
+	mse_endpoint_tick(endpoint);
+}
+
 enum mse_verdict mse_flight_judge(struct mse_flight *flight,
 				  const struct mse_answer *answer,
 				  unsigned int events, int64_t *hold_ms_r)
@@ -154,12 +171,12 @@ enum mse_verdict mse_flight_judge(struct mse_flight *flight,
 		on_failure(endpoint, flight->probe);
 		break;
 	case MSE_VERDICT_HOLD:
+		break;
 	case MSE_VERDICT_DISABLE:
+		mse_flight_gone(endpoint, answer);
 		break;
 	}
 	endpoint->failed += events;
-	endpoint->last_outcome = mse_outcome_name(answer->outcome);
-	snprintf(endpoint->last_error, sizeof(endpoint->last_error), "%s",
-		 answer->text);
+	keep_failure(endpoint, answer);
 	return verdict;
 }

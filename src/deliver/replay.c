@@ -332,12 +332,11 @@ static void on_refused(struct mse_replay *replay, struct mse_item *item,
 }
 
 static void on_judged(struct mse_replay *replay, struct mse_item *item,
-		      const struct mse_answer *answer, bool probe,
+		      const struct mse_answer *answer,
+		      enum mse_verdict verdict, int64_t hold_ms, bool probe,
 		      int64_t now)
 {
-	int64_t hold_ms;
-
-	switch (mse_answer_judge(answer, &hold_ms)) {
+	switch (verdict) {
 	case MSE_VERDICT_SUCCESS:
 		replay->answered++;
 		(void)mse_breaker_success(&replay->breaker);
@@ -354,7 +353,8 @@ static void on_judged(struct mse_replay *replay, struct mse_item *item,
 		break;
 	case MSE_VERDICT_DISABLE:
 		mse_lanes_wait(&replay->lanes, item->lane, now);
-		mse_replay_end(replay, "the endpoint answered 410 Gone");
+		mse_replay_end(replay, "the endpoint answered 410 Gone and is "
+			       "disabled until resumed");
 		break;
 	case MSE_VERDICT_NOTHING:
 		mse_lanes_wait(&replay->lanes, item->lane, now);
@@ -362,27 +362,38 @@ static void on_judged(struct mse_replay *replay, struct mse_item *item,
 	}
 }
 
+static const char *what_follows(const struct mse_replay *replay,
+				enum mse_verdict verdict)
+{
+	if (verdict == MSE_VERDICT_DISABLE)
+		return MSE_GONE;
+	if (!replay->dead)
+		return "replay";
+	return verdict == MSE_VERDICT_SUCCESS ? "dead letter answered" :
+		"stays a dead letter";
+}
+
 void mse_replay_answer(struct mse_item *item, const struct mse_answer *answer)
 {
-	int64_t now = mse_deliver_mono(item->endpoint->deliver);
+	int64_t now = mse_deliver_mono(item->endpoint->deliver), hold_ms;
 	struct mse_replay *replay = item->replay;
-	bool probe = item->flight.probe, success;
-	int64_t hold_ms;
+	enum mse_verdict verdict = mse_answer_judge(answer, &hold_ms);
+	bool probe = item->flight.probe;
 
-	success = mse_answer_judge(answer, &hold_ms) == MSE_VERDICT_SUCCESS;
-	mse_attempt_log(item, answer, success, !replay->dead ?
-				 "replay" : success ? "dead letter answered" :
-				 "stays a dead letter");
+	mse_attempt_log(item, answer, verdict == MSE_VERDICT_SUCCESS,
+			what_follows(replay, verdict));
 	/* Also of a replay that ended meanwhile: it was answered. */
-	if (replay->dead && success)
+	if (replay->dead && verdict == MSE_VERDICT_SUCCESS)
 		mse_replay_answered(item);
+	if (verdict == MSE_VERDICT_DISABLE)
+		mse_flight_gone(item->endpoint, answer);
 	item->flight.probe = false;
 	item->state = MSE_ITEM_WAITING;
 	mse_sending_free(&item->flight.sending);
 	item->lane->busy--;
 	replay->in_flight--;
 	if (replay->endpoint != NULL) {
-		on_judged(replay, item, answer, probe, now);
+		on_judged(replay, item, answer, verdict, hold_ms, probe, now);
 		return;
 	}
 	forget_item(replay, item);

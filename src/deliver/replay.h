@@ -20,7 +20,9 @@ struct mse_replay;
  * Retry-After holds. What it shares with live delivery: concurrency, of which
  * it takes half at most, and rate, where live events go first. While the
  * endpoint is paused, disabled or in an outage it waits. It never touches
- * cursor, numbers, floor, breaker or counters of the live path.
+ * cursor, numbers, floor, breaker or counters of the live path; but a 410 says
+ * that the receiver is gone for good: the replay ends and the endpoint is
+ * disabled as by a live event's.
  */
 struct mse_replay_options {
 	const char *endpoint;

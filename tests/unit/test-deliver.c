@@ -641,8 +641,68 @@ static void test_replay_refused(void **state)
 	pass(world, 1000);
 	assert_true(progress_of(one).ended);
 	assert_non_null(strstr(progress_of(one).problem, "410"));
-	assert_string_equal(look(world)->state, "ok");
 	mse_deliver_replay_end(&one);
+}
+
+/* Who asks for nothing more gets nothing more, whatever it was asked with: the
+   replay ends, another of the endpoint waits, and so do live events until
+   somebody resumes it. */
+static void replay_gone(struct world *world, bool leave)
+{
+	struct mse_error error = { "" };
+	struct mse_replay *one, *two;
+	unsigned int attempts;
+
+	append_many(world, 40, 4);
+	pass(world, 1000);
+	world->status = 410;
+	world->hold = true;
+	one = replay(world, false, NULL, NULL, false);
+	two = replay(world, false, NULL, NULL, false);
+	settle(world);
+	/* Also when nobody waits for the replay any more. */
+	if (leave) {
+		mse_deliver_replay_end(&one);
+		mse_deliver_replay_end(&two);
+	}
+	world->hold = false;
+	pass(world, 1000);
+	/* What was out already. */
+	attempts = world->attempts;
+	assert_int_equal(attempts, 44);
+	assert_string_equal(look(world)->state, "disabled");
+	assert_string_not_equal(look(world)->last_outcome, "");
+	assert_int_equal(look(world)->failed, 0);
+	if (!leave) {
+		assert_true(progress_of(one).ended ||
+			    progress_of(two).ended);
+		mse_deliver_replay_end(&one);
+		mse_deliver_replay_end(&two);
+	}
+	world->status = 200;
+	append_many(world, 4, 4);
+	pass(world, DAY);
+	assert_int_equal(world->attempts, attempts);
+	crash(world, false);
+	start(world);
+	pass(world, DAY);
+	assert_int_equal(world->attempts, attempts);
+	assert_string_equal(look(world)->state, "disabled");
+	assert_int_equal(mse_deliver_pause(world->deliver, "portal", false,
+					   &error), 0);
+	pass(world, 1000);
+	check_order(world, 44);
+	assert_string_equal(look(world)->state, "ok");
+}
+
+static void test_replay_gone(void **state)
+{
+	replay_gone(*state, false);
+}
+
+static void test_replay_gone_alone(void **state)
+{
+	replay_gone(*state, true);
 }
 
 /* The endpoint goes, or the daemon: so does what is replayed to it. */
@@ -918,7 +978,8 @@ int main(void)
 		T(test_reload_behind_a_failure),
 		T(test_reload_after_a_crash),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
-		T(test_replay_refused), T(test_replay_ends),
+		T(test_replay_refused), T(test_replay_gone),
+		T(test_replay_gone_alone), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
 		T(test_handshake)
 	};
