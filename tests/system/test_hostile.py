@@ -13,6 +13,7 @@ import pytest
 
 from harness.clients import message
 from harness.dialect import User
+from harness.dovecot import free_ports
 from harness.receiver import Answer
 from test_recovery import wait_for
 
@@ -357,9 +358,7 @@ def test_nothing_secret_is_logged(private, receiver):
     bearer.write_text(WORDS[4] + "\n")
     os.chown(bearer, dovecot.owner.pw_uid, dovecot.owner.pw_gid)
     os.chmod(bearer, 0o600)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        closed = free.getsockname()[1]
+    closed, = free_ports(1)
     failing = configuration.add("failing", bearer_file=f'"{bearer}"',
                                 headers=f'{{"X-Key: {WORDS[6]}"}}')
     receiver.script(failing, *[Answer(

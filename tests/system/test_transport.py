@@ -14,6 +14,7 @@ import pytest
 
 from harness.certificates import Authority
 from harness.clients import message
+from harness.dovecot import free_ports
 from harness.receiver import Receiver
 from harness.servers import Deaf, Http2, Misbehaving, Proxy
 from test_delivery import endpoint, uid  # noqa: F401 (a fixture)
@@ -70,12 +71,6 @@ def failure(mail):
     return one["last_outcome"], one["last_error"]
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def private_file(dovecot, path, text):
     """As an administrator writes it: whole, for Dovecot's user alone."""
     new = path.with_suffix(".new")
@@ -119,7 +114,7 @@ def make_failing(kind, authority, stranger, stop):
     if kind == "resolve":
         return "http://nowhere.invalid/", {}, None
     if kind == "refused":
-        return f"http://127.0.0.1:{free_port()}/", {}, None
+        return f"http://127.0.0.1:{free_ports(1)[0]}/", {}, None
     if kind == "deaf":
         return f"http://127.0.0.1:{stop(Deaf()).port}/", {}, None
     if kind == "proxy refuses":

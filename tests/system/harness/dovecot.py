@@ -6,6 +6,7 @@ Dovecot 2.3 and 2.4 is in dialect.py."""
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -61,9 +62,17 @@ def sanitizer_environment(top):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
+    """Below those that the kernel gives to outgoing connections: one of
+    these would take the port before its server listens there."""
+    sockets = []
+    while len(sockets) < count:
+        one = socket.socket()
+        try:
+            one.bind(("127.0.0.1", random.randrange(10240, 32768)))
+        except OSError:
+            one.close()
+            continue
+        sockets.append(one)
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()
