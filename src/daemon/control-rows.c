@@ -20,6 +20,7 @@
 
 #include "daemon/control-json.h"
 #include "daemon/daemon-private.h"
+#include "deliver/deliver.h"
 #include "deliver/pick.h"
 #include "ledger/worker.h"
 
@@ -270,40 +271,29 @@ void mse_control_rows(struct mse_control_client *client,
 	mse_control_list_pass(client);
 }
 
-static int mse_control_drop_run(struct mse_ledger *ledger, void *context,
-				struct mse_error *error_r)
+void mse_control_drop_pass(struct mse_control_client *client)
 {
-	const char *endpoint = context;
-	struct mse_ledger_cursor cursor;
+	struct mse_error error;
 	int ret;
 
-	ret = mse_ledger_get_cursor(ledger, endpoint, &cursor, error_r);
+	ret = mse_deliver_forget(client->daemon->deliver, client->dropping,
+				 &error);
 	if (ret == 0)
-		return mse_error_set(error_r, "there is no endpoint \"%.64s\"",
-				     endpoint);
-	return ret < 0 ? -1 :
-		mse_ledger_drop_endpoint(ledger, endpoint, error_r);
+		return;
+	free(client->dropping);
+	client->dropping = NULL;
+	if (ret < 0)
+		mse_control_reply_error(client, error.text);
+	else
+		mse_control_reply_ok(client);
 }
 
 void mse_control_drop_endpoint(struct mse_control_client *client,
 			       const char *endpoint)
 {
-	char name[128];
-	struct mse_error error;
-
-	if (*endpoint == '\0' || strlen(endpoint) >= sizeof(name)) {
-		mse_control_reply_error(client, "there is no such endpoint");
-		return;
-	}
-	memcpy(name, endpoint, strlen(endpoint) + 1);
-	if (mse_conf_find(client->daemon->conf, name) != NULL)
-		mse_control_reply_error(client, "this endpoint is in the "
-			"configuration: say which event to drop, or remove "
-			"the endpoint, reload, and drop it then");
-	else if (mse_ledger_worker_call(client->daemon->ledger,
-					mse_control_drop_run, name,
-					&error) < 0)
-		mse_control_reply_error(client, error.text);
+	client->dropping = strdup(endpoint);
+	if (client->dropping == NULL)
+		mse_control_reply_error(client, "there is no memory");
 	else
-		mse_control_reply_ok(client);
+		mse_control_drop_pass(client);
 }

@@ -80,7 +80,8 @@ static bool mse_control_is_busy(const struct mse_control_client *client)
 {
 	return client->reloading || client->list != NULL ||
 		client->replay != NULL || client->show != NULL ||
-		client->sweep != NULL || client->resync != NULL;
+		client->sweep != NULL || client->resync != NULL ||
+		client->dropping != NULL;
 }
 
 static void mse_control_readable(struct bufferevent *bev, void *context)
@@ -130,6 +131,7 @@ static void mse_control_client_free(struct mse_control_client *client)
 	mse_control_replay_free(&client->replay);
 	mse_control_show_free(&client->show);
 	free(client->resync);
+	free(client->dropping);
 	bufferevent_free(client->bev);
 	client->control->client_count--;
 	free(client);
@@ -244,6 +246,8 @@ static void mse_control_client_pass(struct mse_control_client *client)
 		mse_control_show_pass(client);
 	if (client->resync != NULL)
 		mse_control_resync_pass(client);
+	if (client->dropping != NULL)
+		mse_control_drop_pass(client);
 	mse_control_readable(client->bev, client);
 }
 

@@ -69,6 +69,7 @@ struct mse_control_client {
 	struct mse_control_sweep *sweep;
 	struct mse_control_resync *resync;
 	bool reloading;
+	char *dropping; /* a removed endpoint that still leaves */
 	bool gone;
 };
 
@@ -129,8 +130,9 @@ void mse_control_rows(struct mse_control_client *client,
 		      const struct mse_control_request *request, int state);
 void mse_control_list_pass(struct mse_control_client *client);
 void mse_control_list_free(struct mse_control_list **list);
-/* Everything of an endpoint that is no longer configured. */
+/* Everything of an endpoint that is no longer configured, once it has left. */
 void mse_control_drop_endpoint(struct mse_control_client *client,
 			       const char *endpoint);
+void mse_control_drop_pass(struct mse_control_client *client);
 
 #endif

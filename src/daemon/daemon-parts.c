@@ -197,8 +197,7 @@ void mse_daemon_parts_free(struct mse_daemon *daemon)
 		mse_appender_free(&daemon->appender);
 	if (daemon->journal != NULL)
 		mse_journal_close(&daemon->journal);
-	if (daemon->old_conf != NULL)
-		mse_conf_free(&daemon->old_conf);
+	mse_daemon_forget_confs(daemon, true);
 	if (daemon->conf != NULL)
 		mse_conf_free(&daemon->conf);
 }

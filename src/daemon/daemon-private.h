@@ -19,12 +19,15 @@ struct event_base;
 #define MSE_THICK_US 250          /* events come closer than that: */
 #define MSE_REST_US 1000          /* it is not woken for so long */
 #define MSE_SIGNALS 3
+#define MSE_OLD_CONFS 16          /* then a reload waits for answers */
 
 struct mse_daemon {
 	struct mse_daemon_options options;
 	struct event_base *base;
-	/* conf is in force; old_conf lives until deliver has let go of it. */
-	struct mse_conf *conf, *old_conf;
+	/* conf is in force; those before live until deliver has let go of
+	   them. */
+	struct mse_conf *conf, *old_confs[MSE_OLD_CONFS];
+	unsigned int old_conf_count;
 	struct mse_journal *journal;
 	struct mse_ledger_worker *ledger;
 	struct mse_appender *appender;
@@ -75,8 +78,11 @@ int mse_daemon_generation_done(struct mse_daemon *daemon,
 /* Writes the union of what the endpoints want. */
 int mse_daemon_write_interest(struct mse_daemon *daemon,
 			      struct mse_error *error_r);
-/* False while the reload before lets requests be answered. */
+/* False while reloads before, and too many of them, let requests be
+   answered. */
 bool mse_daemon_may_reload(const struct mse_daemon *daemon);
+/* Configurations that nobody needs any more; all: there is nobody. */
+void mse_daemon_forget_confs(struct mse_daemon *daemon, bool all);
 /* Reads the configuration again, if it may. On a mistake the running one
    stays in force. On success the new interest is in place. */
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r);

@@ -103,8 +103,17 @@ static void mse_daemon_apply_limits(struct mse_daemon *daemon)
 
 bool mse_daemon_may_reload(const struct mse_daemon *daemon)
 {
-	return daemon->old_conf == NULL ||
+	return daemon->old_conf_count < MSE_OLD_CONFS ||
 		mse_deliver_is_settled(daemon->deliver);
+}
+
+void mse_daemon_forget_confs(struct mse_daemon *daemon, bool all)
+{
+	if (daemon->old_conf_count == 0 ||
+	    (!all && !mse_deliver_is_settled(daemon->deliver)))
+		return;
+	while (daemon->old_conf_count > 0)
+		mse_conf_free(&daemon->old_confs[--daemon->old_conf_count]);
 }
 
 void mse_daemon_look_at_rights(const struct mse_daemon *daemon)
@@ -120,20 +129,19 @@ void mse_daemon_look_at_rights(const struct mse_daemon *daemon)
 
 int mse_daemon_reload(struct mse_daemon *daemon, struct mse_error *error_r)
 {
-	struct mse_conf *conf;
+	struct mse_conf *conf, *before = daemon->conf;
 
-	if (daemon->old_conf != NULL)
-		mse_conf_free(&daemon->old_conf);
+	mse_daemon_forget_confs(daemon, false);
 	if (mse_conf_read(daemon->options.config_path, &conf, error_r) < 0)
 		return -1;
 	if (mse_deliver_configure(daemon->deliver, conf, error_r) < 0) {
 		mse_conf_free(&conf);
 		return -1;
 	}
-	daemon->old_conf = daemon->conf;
+	daemon->old_confs[daemon->old_conf_count++] = before;
 	daemon->conf = conf;
 	mse_daemon_look_at_rights(daemon);
-	mse_daemon_forget_connections(daemon, daemon->old_conf);
+	mse_daemon_forget_connections(daemon, before);
 	mse_daemon_apply_limits(daemon);
 	daemon->generation_at_ms = 0;
 	return mse_daemon_write_interest(daemon, error_r);

@@ -267,9 +267,7 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 	mse_daemon_run_reload(daemon);
 	mse_daemon_look_at_files(daemon, now);
 	deliver_at_ms = mse_deliver_run(daemon->deliver);
-	if (daemon->old_conf != NULL &&
-	    mse_deliver_is_settled(daemon->deliver))
-		mse_conf_free(&daemon->old_conf);
+	mse_daemon_forget_confs(daemon, false);
 	if (daemon->stopping)
 		mse_daemon_run_stop(daemon, now);
 	else

@@ -170,20 +170,22 @@ fail:
 	return -1;
 }
 
+/* Whatever the change before was, and how far: what is read has a number and
+   keeps it, so that the last one asked for is the one that counts. */
 static void change(struct mse_endpoint *endpoint,
 		   const struct mse_conf_endpoint *conf)
 {
 	endpoint->next_conf = NULL;
-	if (conf == NULL) {
-		endpoint->leaving = endpoint->settling = true;
-		return;
-	}
-	if (strcmp(endpoint->conf->filters, conf->filters) == 0) {
-		mse_endpoint_reconfigured(endpoint, conf);
-		return;
-	}
-	endpoint->next_conf = conf;
+	endpoint->leaving = conf == NULL;
 	endpoint->settling = true;
+	if (conf == NULL)
+		return;
+	if (strcmp(endpoint->conf->filters, conf->filters) != 0) {
+		endpoint->next_conf = conf;
+		return;
+	}
+	endpoint->settling = false;
+	mse_endpoint_reconfigured(endpoint, conf);
 }
 
 static int take_kept(const char *name, const struct mse_ledger_cursor *cursor,
@@ -223,9 +225,6 @@ int mse_deliver_configure(struct mse_deliver *deliver,
 	const struct mse_conf *old = deliver->conf;
 	struct mse_endpoint *list, *endpoint, **p;
 
-	if (!mse_deliver_is_settled(deliver))
-		return mse_error_set(error_r, "the configuration before is "
-				     "still being taken on; try again");
 	deliver->conf = conf;
 	if (mse_ledger_worker_call(deliver->parts.ledger, find_kept, deliver,
 				   error_r) < 0 ||
@@ -291,19 +290,64 @@ void mse_deliver_stop(struct mse_deliver *deliver)
 	deliver->stopping = true;
 }
 
-void mse_deliver_cancel(struct mse_deliver *deliver)
+static void cancel(const struct mse_endpoint *endpoint)
 {
-	struct mse_transport *transport = deliver->parts.transport;
-	struct mse_endpoint *endpoint;
+	struct mse_transport *transport = endpoint->deliver->parts.transport;
 	struct mse_flight *flight;
 
+	for (flight = endpoint->flights; flight != NULL; flight = flight->next)
+		transport->cancel(transport, &flight->sending->request);
+}
+
+void mse_deliver_cancel(struct mse_deliver *deliver)
+{
+	const struct mse_endpoint *endpoint;
+
 	for (endpoint = deliver->endpoints; endpoint != NULL;
-	     endpoint = endpoint->next) {
-		for (flight = endpoint->flights; flight != NULL;
-		     flight = flight->next)
-			transport->cancel(transport,
-					  &flight->sending->request);
+	     endpoint = endpoint->next)
+		cancel(endpoint);
+}
+
+struct forgotten {
+	struct mse_deliver *deliver;
+	const char *name;
+};
+
+static int forget_kept(struct mse_ledger *ledger, void *context,
+		       struct mse_error *error_r)
+{
+	const struct forgotten *forgotten = context;
+	struct mse_ledger_cursor cursor;
+	int ret;
+
+	ret = mse_ledger_get_cursor(ledger, forgotten->name, &cursor, error_r);
+	if (ret == 0)
+		return mse_error_set(error_r, "there is no endpoint \"%.64s\"",
+				     forgotten->name);
+	if (ret < 0 || mse_ledger_drop_endpoint(ledger, forgotten->name,
+						error_r) < 0)
+		return -1;
+	return find_kept(ledger, forgotten->deliver, error_r);
+}
+
+int mse_deliver_forget(struct mse_deliver *deliver, const char *name,
+		       struct mse_error *error_r)
+{
+	const struct mse_endpoint *endpoint = find(deliver, name);
+	struct forgotten forgotten = { deliver, name };
+
+	if (endpoint != NULL && !endpoint->leaving)
+		return mse_error_set(error_r, "this endpoint is in the "
+				     "configuration: say which event to drop, "
+				     "or remove the endpoint, reload, and drop "
+				     "it then");
+	/* What it still commits would be there again. */
+	if (endpoint != NULL) {
+		cancel(endpoint);
+		return 0;
 	}
+	return mse_ledger_worker_call(deliver->parts.ledger, forget_kept,
+				      &forgotten, error_r) < 0 ? -1 : 1;
 }
 
 bool mse_deliver_is_idle(const struct mse_deliver *deliver)

@@ -57,12 +57,19 @@ void mse_deliver_free(struct mse_deliver **deliver);
    from a backup) goes on there in a new one, with a Gap. New endpoints start
    at the journal's end, removed ones keep their cursor in the ledger,
    unchanged ones notice nothing. Asynchronous: while a changed endpoint's
-   requests are out, mse_deliver_is_settled() is false and the old
-   configuration must stay alive. */
+   requests are out, mse_deliver_is_settled() is false, and every configuration
+   before must stay alive. The next one need not wait for that: it takes the
+   place of what is not in force yet, and an endpoint that is given back while
+   it leaves stays. */
 int mse_deliver_configure(struct mse_deliver *deliver,
 			  const struct mse_conf *conf,
 			  struct mse_error *error_r);
 bool mse_deliver_is_settled(const struct mse_deliver *deliver);
+/* Cursor, rows and dead letters of an endpoint that is no longer configured go.
+   Waits for the ledger's thread. 1: they are gone; 0: it has not left yet, its
+   requests are given up, call again after the next run; -1 with a sentence. */
+int mse_deliver_forget(struct mse_deliver *deliver, const char *endpoint,
+		       struct mse_error *error_r);
 
 /* Does what can be done now. Returns the monotonic time (ms) at which to
    call again at the latest; INT64_MAX: only when something happens. */

@@ -640,6 +640,55 @@ def test_a_reload_with_a_full_queue(private, receiver):
         same_forever(receiver.on(paths[name]))
 
 
+@pytest.mark.made_up_events
+def test_a_reload_waits_for_no_receiver(server, endpoint, receiver):
+    """Not for one that hangs, though it is being taken away, changed or given
+    back; and who is forgotten then is forgotten."""
+    keys = {"timeout": '"10m"', "connect_timeout": '"10m"'}
+    path = endpoint("hangs", **keys)
+    receiver.script(path, default=Answer(hang=True))
+    owners = [f"h{n}@hangs.example" for n in range(3)]
+    ids = append(server.dovecot, 9, owners)
+    receiver.wait(lambda: len(receiver.on(path)) == 3)
+    endpoints = server.configuration.endpoints
+    hangs = endpoints["hangs"]
+    for change in ({}, {"hangs": {**hangs, "users": '{"!nobody"}'}}, {},
+                   {"hangs": {**hangs, "rate": "2000"}}, {},
+                   {"hangs": hangs}):
+        endpoints.pop("hangs", None)
+        endpoints.update(change)
+        server.configuration.apply()
+        assert {one["name"] for one in
+                server.dovecot.ask("status")["endpoints"]} == set(endpoints)
+        ids += append(server.dovecot, 3, owners)
+    assert len(receiver.on(path)) == 3
+    receiver.script(path)
+    receiver.release()
+    receiver.wait(lambda: len(receiver.answered(path)) >= len(ids))
+    wait_for(lambda: status_of(server.dovecot, "hangs")["floor"] == len(ids),
+             "all are counted as answered")
+    assert sorted((r.sequence, r.id) for r in receiver.on(path)) == \
+        list(enumerate(ids, 1))
+    same_forever(receiver.on(path))
+    # Forgotten while it still hangs: the next of that name is a new one.
+    receiver.script(path, default=Answer(hang=True))
+    append(server.dovecot, 9, owners)
+    receiver.wait(lambda: len(receiver.on(path)) == len(ids) + 3)
+    del endpoints["hangs"]
+    server.configuration.apply()
+    assert ctl(server, "drop", "hangs").returncode == 0
+    assert ctl(server, "drop", "hangs").returncode == 1
+    receiver.script(path)
+    receiver.release()
+    endpoints["hangs"] = hangs
+    server.configuration.apply()
+    one = status_of(server.dovecot, "hangs")
+    assert (one["sequence"], one["parked"]) == (0, 0)
+    [last] = append(server.dovecot, 1, owners)
+    receiver.wait(lambda: receiver.on(path)[-1].id == last)
+    assert len(receiver.on(path)) == len(ids) + 4
+
+
 def test_resync(serve, receiver):
     """Each of the user's own mailboxes once, through the journal."""
     server = serve(namespaces=[

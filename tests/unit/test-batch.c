@@ -599,6 +599,40 @@ static void test_torture_3(void **state)
 		(unsigned int)atoi(getenv("SEED")) : 3);
 }
 
+/* Taken away and given back while its batches are out: they stay as they are,
+   and nothing comes twice. */
+static void test_reload_on_reload(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf none = world->conf, other = world->conf;
+	struct mse_conf_endpoint changed = world->endpoints[0];
+	struct mse_error error = { "" };
+	const struct mse_conf *steps[] = {
+		&none, &world->conf, &other, &none, &other, &world->conf
+	};
+	size_t i;
+
+	none.endpoint_count = 0;
+	strcpy(changed.filters, "two");
+	other.endpoints = &changed;
+	world->hold = true;
+	append_many(world, 100, 25);
+	pass(world, 1000);
+	assert_true(world->out_count > 0);
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		assert_int_equal(mse_deliver_configure(world->deliver,
+						       steps[i], &error), 0);
+		if (i % 3 != 2)
+			pass(world, 1000);
+		append_many(world, 25, 25);
+	}
+	world->hold = false;
+	pass(world, 600000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	check_order(world, 250);
+	assert_int_equal(world->attempts, 250);
+}
+
 /* A reload while a batch from before a crash is only half read again. */
 static void test_reload_while_restoring(void **state)
 {
@@ -640,7 +674,7 @@ int main(void)
 		T(test_not_its_content), T(test_failing),
 		T(test_failing_alone), T(test_outage), T(test_retry_after),
 		T(test_gone), T(test_drop_row), T(test_drop_in_outage),
-		T(test_reload), T(test_reload_while_restoring),
+		T(test_reload), T(test_reload_on_reload), T(test_reload_while_restoring),
 		T(test_another_format), T(test_bound),
 		T(test_stop), T(test_torture_1), T(test_torture_2),
 		T(test_torture_3)

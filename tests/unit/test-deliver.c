@@ -409,6 +409,105 @@ static void test_reload(void **state)
 	assert_true(world->log[0].gap);
 }
 
+/* A receiver hangs. Its endpoint is taken away, given back, changed, and
+   changed back, each before the change before is done with: the last one
+   counts, nothing is lost and nothing sent out of order or twice. */
+static void test_reload_on_reload(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf none = world->conf, other = world->conf;
+	struct mse_conf_endpoint changed = world->endpoints[0];
+	struct mse_error error = { "" };
+	const struct mse_conf *steps[] = {
+		&none, &world->conf, &other, &none, &other, &world->conf,
+		&other, &none, &world->conf
+	};
+	uint64_t generation = 0;
+	size_t i;
+
+	none.endpoint_count = 0;
+	strcpy(changed.filters, "two");
+	other.endpoints = &changed;
+	world->hold = true;
+	append_many(world, 100, 5);
+	settle(world);
+	assert_int_equal(world->out_count, 5);
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		assert_int_equal(mse_deliver_configure(world->deliver,
+						       steps[i], &error), 0);
+		/* Sometimes before anything was done about it. */
+		if (i % 3 != 2)
+			settle(world);
+		assert_int_equal(mse_deliver_is_settled(world->deliver),
+				 steps[i] == &world->conf);
+		append_many(world, 5, 5);
+		generation++;
+	}
+	assert_int_equal(world->requests, 5);
+	world->hold = false;
+	pass(world, 1000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	check_order(world, 100 + 5 * (unsigned int)generation);
+	assert_int_equal(world->attempts, 100 + 5 * generation);
+	/* One that leaves after all, and is back when it has. */
+	world->hold = true;
+	append_many(world, 5, 5);
+	settle(world);
+	assert_int_equal(mse_deliver_configure(world->deliver, &none, &error),
+			 0);
+	settle(world);
+	assert_int_equal(mse_deliver_configure(world->deliver, &none, &error),
+			 0);
+	settle(world);
+	assert_false(mse_deliver_is_settled(world->deliver));
+	world->hold = false;
+	pass(world, 1000);
+	assert_true(mse_deliver_is_settled(world->deliver));
+	assert_int_equal(mse_deliver_configure(world->deliver, &world->conf,
+					       &error), 0);
+	pass(world, 1000);
+	check_order(world, 105 + 5 * (unsigned int)generation);
+	assert_int_equal(world->attempts, 105 + 5 * generation);
+}
+
+/* Dropped while it leaves: nothing of it is left, whatever it still had to
+   say. */
+static void test_forget(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf none = world->conf;
+	struct mse_error error = { "" };
+	int ret;
+
+	none.endpoint_count = 0;
+	assert_int_equal(mse_deliver_forget(world->deliver, "portal", &error),
+			 -1);
+	assert_int_equal(mse_deliver_forget(world->deliver, "nobody", &error),
+			 -1);
+	world->hold = true;
+	append_many(world, 20, 5);
+	settle(world);
+	assert_int_equal(mse_deliver_configure(world->deliver, &none, &error),
+			 0);
+	settle(world);
+	assert_int_equal(mse_deliver_forget(world->deliver, "portal", &error),
+			 0);
+	world->hold = false;
+	settle(world);
+	ret = mse_deliver_forget(world->deliver, "portal", &error);
+	assert_int_equal(ret, 1);
+	assert_int_equal(mse_deliver_forget(world->deliver, "portal", &error),
+			 -1);
+	/* Nobody needs the journal any more. */
+	assert_null(mse_deliver_oldest_file(world->deliver));
+	/* Who comes back by that name is new. */
+	assert_int_equal(mse_deliver_configure(world->deliver, &world->conf,
+					       &error), 0);
+	settle(world);
+	assert_int_equal(look(world)->sequence, 0);
+	assert_int_equal(look(world)->parked, 0);
+}
+
 /* A request is out while its endpoint, paused, gets another configuration:
    what is behind it is to stay behind it though it fails. */
 static void test_reload_behind_a_failure(void **state)
@@ -975,6 +1074,7 @@ int main(void)
 		T(test_outage),
 		T(test_restart), T(test_restart_gap), T(test_bound),
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
+		T(test_reload_on_reload), T(test_forget),
 		T(test_reload_behind_a_failure),
 		T(test_reload_after_a_crash),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
