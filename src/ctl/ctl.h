@@ -20,7 +20,7 @@ struct mse_ctl {
 	const char *dovecot; /* dovecot.conf; NULL: the default */
 	/* Which events; NULL: no matter. */
 	const char *type, *user, *since, *until, *mailbox;
-	bool all, dry_run;
+	bool all, dry_run, waiting;
 	bool json;
 	bool ed25519;        /* secret */
 };
@@ -44,6 +44,10 @@ struct json_object *mse_ctl_first(const struct mse_ctl *ctl, FILE *stream,
 struct json_object *mse_ctl_call(const struct mse_ctl *ctl,
 				 const char *command, const char *endpoint,
 				 const char *id, int *exit_r);
+
+/* waiting.c: retry or drop of what waits; an exit code. */
+int mse_ctl_waiting(const struct mse_ctl *ctl, const char *command,
+		    const char *endpoint);
 
 /* times.c */
 /* RFC 3339 ("2026-11-24T14:05:00Z"), or how long before now_ms ("90s" "30m"

@@ -19,7 +19,7 @@ static const char general[] =
 "  queue [ENDPOINT]        events that wait for their next attempt\n"
 "  dead [ENDPOINT]         events that were given up\n"
 "  retry ENDPOINT [ID]...  send dead letters again\n"
-"  drop ENDPOINT [ID]...   give up a waiting event; forget dead letters\n"
+"  drop ENDPOINT [ID]...   give up waiting events; forget dead letters\n"
 "  replay ENDPOINT         send again what was delivered (--since)\n"
 "  resync USER             tell receivers to read a user's mailboxes again\n"
 "  pause, resume ENDPOINT  stop sending, go on\n"
@@ -108,29 +108,34 @@ PICKS
 "  mailhookctl dead --json | jq -r .last_status | sort | uniq -c\n" },
 	{ "retry",
 "Usage: mailhookctl retry ENDPOINT ID...\n"
-"       mailhookctl retry ENDPOINT (--all | OPTION...) [--dry-run]\n"
+"       mailhookctl retry ENDPOINT (--all | OPTION...) [--waiting] [--dry-run]\n"
 "Sends dead letters again, once each, with their old ids and numbers and the\n"
 "header mailhook-replay; those that are refused stay dead letters and are\n"
 "listed. An event that still waits gets its next attempt now.\n"
 "  --all            all dead letters of this endpoint\n"
+"  --waiting        not dead letters: the next attempt of what waits, now\n"
 PICKS
 "  --dry-run        count them only\n"
 "Examples:\n"
 "  mailhookctl retry portal 019ab5c0-6a3e-7c21-9d0f-5b8a7f0c2e11\n"
 "  mailhookctl retry portal --all\n"
-"  mailhookctl retry portal --user '*@example.com' --since 1d\n" },
+"  mailhookctl retry portal --user '*@example.com' --since 1d\n"
+"  mailhookctl retry portal --all --waiting\n" },
 	{ "drop",
 "Usage: mailhookctl drop ENDPOINT ID...\n"
-"       mailhookctl drop ENDPOINT (--all | OPTION...)\n"
+"       mailhookctl drop ENDPOINT (--all | OPTION...) [--waiting]\n"
 "       mailhookctl drop ENDPOINT\n"
 "With ids: gives up events that wait (a Gap tells the receiver), forgets dead\n"
-"letters. With options: forgets dead letters. With neither: forgets all of an\n"
-"endpoint that is no longer in mailhook.conf.\n"
+"letters. With options: forgets dead letters, or with --waiting gives up what\n"
+"queue lists, but for Gaps. With neither: forgets all of an endpoint that is\n"
+"no longer in mailhook.conf.\n"
 "  --all            all dead letters of this endpoint\n"
+"  --waiting        not dead letters: events that wait\n"
 PICKS
 "Examples:\n"
 "  mailhookctl drop portal 019ab5c0-6a3e-7c21-9d0f-5b8a7f0c2e11\n"
 "  mailhookctl drop portal --until 2w\n"
+"  mailhookctl drop portal --user bob@example.com --waiting\n"
 "  mailhookctl drop oldportal\n" },
 	{ "replay",
 "Usage: mailhookctl replay ENDPOINT --since TIME [OPTION]... [--dry-run]\n"

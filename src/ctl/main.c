@@ -16,8 +16,8 @@
 #include "ctl/help.h"
 
 enum { OPT_CONTROL = 256, OPT_JSON, OPT_TYPE, OPT_USER, OPT_SINCE, OPT_UNTIL,
-       OPT_ALL, OPT_DRY_RUN, OPT_MAILBOX, OPT_CONFIG, OPT_DOVECOT,
-       OPT_ED25519, OPT_HELP, OPT_VERSION };
+       OPT_ALL, OPT_DRY_RUN, OPT_WAITING, OPT_MAILBOX, OPT_CONFIG,
+       OPT_DOVECOT, OPT_ED25519, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
 	{ "control", required_argument, NULL, OPT_CONTROL },
@@ -28,6 +28,7 @@ static const struct option long_options[] = {
 	{ "until", required_argument, NULL, OPT_UNTIL },
 	{ "all", no_argument, NULL, OPT_ALL },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "waiting", no_argument, NULL, OPT_WAITING },
 	{ "mailbox", required_argument, NULL, OPT_MAILBOX },
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "dovecot", required_argument, NULL, OPT_DOVECOT },
@@ -55,9 +56,10 @@ static const struct command {
 	{ "show", 1, 2, 0, mse_ctl_show },
 	{ "queue", 0, 1, PICKS, mse_ctl_queue },
 	{ "dead", 0, 1, PICKS, mse_ctl_dead },
-	{ "retry", 1, MANY, PICKS | BIT(OPT_ALL) | BIT(OPT_DRY_RUN),
-	  mse_ctl_retry },
-	{ "drop", 1, MANY, PICKS | BIT(OPT_ALL), mse_ctl_drop },
+	{ "retry", 1, MANY, PICKS | BIT(OPT_ALL) | BIT(OPT_DRY_RUN) |
+	  BIT(OPT_WAITING), mse_ctl_retry },
+	{ "drop", 1, MANY, PICKS | BIT(OPT_ALL) | BIT(OPT_WAITING),
+	  mse_ctl_drop },
 	{ "replay", 1, 1, PICKS | BIT(OPT_DRY_RUN), mse_ctl_replay },
 	{ "resync", 1, 1, BIT(OPT_MAILBOX) | BIT(OPT_ALL) | BIT(OPT_DOVECOT),
 	  mse_ctl_resync },
@@ -164,6 +166,9 @@ int main(int argc, char *argv[])
 			break;
 		case OPT_DRY_RUN:
 			ctl.dry_run = true;
+			break;
+		case OPT_WAITING:
+			ctl.waiting = true;
 			break;
 		case OPT_MAILBOX:
 			ctl.mailbox = optarg;

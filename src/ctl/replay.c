@@ -264,6 +264,10 @@ static int usage(const char *text)
 	return MSE_CTL_USAGE;
 }
 
+#define WAITING_IDS \
+	"--waiting goes with options that pick events; an id says by itself " \
+	"whether its event waits"
+
 int mse_ctl_replay(const struct mse_ctl *ctl, char **arguments)
 {
 	if (ctl->since == NULL)
@@ -282,6 +286,10 @@ int mse_ctl_retry(const struct mse_ctl *ctl, char **arguments)
 	if (arguments[1] == NULL && !picks(ctl))
 		return usage("which dead letters? Write ids, or --user, "
 			     "--type, --since, --until, or --all");
+	if (ctl->waiting && arguments[1] != NULL)
+		return usage(WAITING_IDS);
+	if (ctl->waiting)
+		return mse_ctl_waiting(ctl, "retry", arguments[0]);
 	if (arguments[1] == NULL)
 		return run_one(ctl, "retry", arguments[0], NULL);
 	for (i = 1; arguments[i] != NULL && !interrupted; i++) {
@@ -323,6 +331,13 @@ int mse_ctl_drop(const struct mse_ctl *ctl, char **arguments)
 	if (arguments[1] != NULL && picks(ctl))
 		return usage("drop takes ids or options that pick dead "
 			     "letters, not both");
+	if (ctl->waiting && arguments[1] != NULL)
+		return usage(WAITING_IDS);
+	if (ctl->waiting && !picks(ctl))
+		return usage("which of those that wait? Write --user, --type, "
+			     "--since, --until, or --all");
+	if (ctl->waiting)
+		return mse_ctl_waiting(ctl, "drop", arguments[0]);
 	if (arguments[1] == NULL)
 		return drop_one(ctl, arguments[0], NULL);
 	for (i = 1; arguments[i] != NULL; i++) {

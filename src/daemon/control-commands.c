@@ -112,17 +112,30 @@ static void mse_control_reload(struct mse_control_client *client)
 	client->daemon->reload_due = true;
 }
 
+/* Who drops many does not read our sentences. */
+static void mse_control_drop_one(struct mse_control_client *client,
+				 const struct mse_control_request *request)
+{
+	struct mse_error error;
+	int ret;
+
+	ret = mse_deliver_drop(client->daemon->deliver, request->endpoint,
+			       request->id, &error);
+	if (ret >= 0)
+		mse_control_reply_ok(client);
+	else
+		mse_control_reply_refusal(client, error.text,
+			ret == MSE_DROP_AGAIN ? "again" :
+			ret == MSE_DROP_GONE ? "gone" : NULL);
+}
+
 /* One event; or dead letters that something is said of; or all of an endpoint
    that is no longer configured. */
 static void mse_control_drop(struct mse_control_client *client,
 			     const struct mse_control_request *request)
 {
-	struct mse_error error;
-
 	if (request->id != NULL)
-		mse_control_done(client, mse_deliver_drop(
-			client->daemon->deliver, request->endpoint,
-			request->id, &error), &error);
+		mse_control_drop_one(client, request);
 	else if (mse_control_picks(request))
 		mse_control_drop_dead(client, request);
 	else

@@ -62,6 +62,12 @@ void mse_control_reply_ok(struct mse_control_client *client)
 void mse_control_reply_error(struct mse_control_client *client,
 			     const char *text)
 {
+	mse_control_reply_refusal(client, text, NULL);
+}
+
+void mse_control_reply_refusal(struct mse_control_client *client,
+			       const char *text, const char *kind)
+{
 	struct mse_buf buf;
 	struct mse_json json = { &buf, false };
 
@@ -69,6 +75,8 @@ void mse_control_reply_error(struct mse_control_client *client,
 	mse_json_open(&json, NULL, '{');
 	mse_json_bool(&json, "ok", false);
 	mse_json_string(&json, "error", text);
+	if (kind != NULL)
+		mse_json_bool(&json, kind, true);
 	mse_json_close(&json, '}');
 	mse_buf_append_char(&buf, '\n');
 	if (!mse_buf_failed(&buf))

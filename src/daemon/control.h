@@ -21,7 +21,9 @@
  * retry endpoint, replay endpoint: lines of progress, the last with
  * "ended":true; it ends with the connection. Which events: id, type, user (a
  * pattern), since_ms, until_ms; retry and drop of dead letters without any of
- * them want "all":true. "dry_run":true counts.
+ * them want "all":true. "dry_run":true counts. A drop of one event that is
+ * refused says "again":true if it is only being sent or stored, "gone":true if
+ * there is no such event.
  */
 #define MSE_CONTROL_CLIENTS_MAX 16
 #define MSE_CONTROL_LINE_MAX 4096
@@ -80,6 +82,9 @@ void mse_control_reply(struct mse_control_client *client, struct mse_buf *buf);
 void mse_control_reply_ok(struct mse_control_client *client);
 void mse_control_reply_error(struct mse_control_client *client,
 			     const char *text);
+/* kind: a further member, true; NULL: none. */
+void mse_control_reply_refusal(struct mse_control_client *client,
+			       const char *text, const char *kind);
 
 /* Wakes the loop when the client has read what was sent. */
 void mse_control_watch_output(struct mse_control_client *client);

@@ -110,7 +110,7 @@ int mse_deliver_pause(struct mse_deliver *deliver, const char *name,
 struct lookup {
 	const char *endpoint, *id;
 	struct mse_row_copy row;
-	bool found;
+	bool found, missing;
 };
 
 static int take_row(const struct mse_ledger_row *row, void *context)
@@ -142,7 +142,8 @@ static int find_row(struct mse_deliver *deliver, struct lookup *lookup,
 	if (mse_ledger_worker_call(deliver->parts.ledger, look_up, lookup,
 				   error_r) < 0)
 		return -1;
-	if (!lookup->found)
+	lookup->missing = !lookup->found;
+	if (lookup->missing)
 		return mse_error_set(error_r, "endpoint %s has no parked or "
 				     "dead event %s", lookup->endpoint,
 				     lookup->id);
@@ -203,8 +204,9 @@ int mse_deliver_retry(struct mse_deliver *deliver,
 
 static int busy(const char *id, struct mse_error *error_r)
 {
-	return mse_error_set(error_r, "%s is being sent or stored just now; "
-			     "try again", id);
+	mse_error_set(error_r, "%s is being sent or stored just now; try "
+		      "again", id);
+	return MSE_DROP_AGAIN;
 }
 
 /* Numbers read before a restart are known again in a moment. */
@@ -213,8 +215,9 @@ static int check_caught_up(const struct mse_endpoint *endpoint,
 {
 	if (endpoint->caught_up)
 		return 0;
-	return mse_error_set(error_r, "endpoint %s has just been started and "
-			     "still reads; try again", endpoint->name);
+	mse_error_set(error_r, "endpoint %s has just been started and still "
+		      "reads; try again", endpoint->name);
+	return MSE_DROP_AGAIN;
 }
 
 /* Nothing happens to its rows just now: at most a batch waits in front. */
@@ -234,7 +237,7 @@ static int drop_parked(struct mse_endpoint *endpoint,
 	int ret;
 
 	if (check_caught_up(endpoint, error_r) < 0)
-		return -1;
+		return MSE_DROP_AGAIN;
 	/* The others of its batch go on without it. */
 	if (batch != NULL && !mse_batch_dissolve(batch))
 		return busy(row->id, error_r);
@@ -281,7 +284,7 @@ static int drop_dead(struct mse_endpoint *endpoint,
 static int drop_waiting(struct mse_item *item, struct mse_error *error_r)
 {
 	if (check_caught_up(item->endpoint, error_r) < 0)
-		return -1;
+		return MSE_DROP_AGAIN;
 	if (item->batch != NULL)
 		(void)mse_batch_dissolve(item->batch);
 	if (item->state != MSE_ITEM_WAITING ||
@@ -306,7 +309,7 @@ int mse_deliver_drop(struct mse_deliver *deliver, const char *name,
 			return drop_waiting(item, error_r);
 	}
 	if (find_row(deliver, &lookup, error_r) < 0)
-		return -1;
+		return lookup.missing ? MSE_DROP_GONE : -1;
 	ret = lookup.row.row.state == MSE_ROW_DEAD ?
 		drop_dead(endpoint, &lookup.row.row, error_r) :
 		drop_parked(endpoint, &lookup.row.row, error_r);

@@ -135,7 +135,10 @@ int mse_deliver_pause(struct mse_deliver *deliver, const char *endpoint,
 int mse_deliver_retry(struct mse_deliver *deliver,
 		      struct mse_replay_options *options,
 		      struct mse_replay **replay_r, struct mse_error *error_r);
-/* Gives a parked or dead event up (a parked one with a Gap). */
+/* Gives a parked or dead event up (a parked one with a Gap). -1 with a
+   sentence, or one of: */
+#define MSE_DROP_AGAIN (-2) /* it is being sent or stored, or still read */
+#define MSE_DROP_GONE (-3)  /* there is no such event */
 int mse_deliver_drop(struct mse_deliver *deliver, const char *endpoint,
 		     const char *id, struct mse_error *error_r);
 /* Forgets the dead letters that are picked (moved if 0 is returned), page by

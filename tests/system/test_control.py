@@ -207,6 +207,69 @@ def test_dropping_many_leaves_others(server, endpoint, receiver):
 
 
 @pytest.mark.made_up_events
+def test_many_that_wait(server, endpoint, receiver):
+    """Tried now, or given up with a Gap each; not by what is meant for dead
+    letters, and nobody else's."""
+    path = endpoint("waits", retry_first='"1h"', retry_max='"1h"')
+    owners = [f"w{n}@waits.example" for n in range(4)]
+    refused = {encode_user(owner) for owner in owners[:3]}
+    receiver.script(path, choose=lambda r: Answer(500)
+                    if r.owner in refused and "Gap" not in r.type else None)
+    # One is accepted before each is refused: no outage.
+    ids = []
+    for owner in owners[:3]:
+        append(server.dovecot, 2, owners[3:])
+        ids += append(server.dovecot, 10, [owner])
+    wait_for(lambda: status_of(server.dovecot, "waits")["parked"] == 30,
+             "all are parked")
+    receiver.wait(lambda: len(receiver.answered(path)) == 6)
+    assert ctl(server, "drop", "waits", "--all").stdout == \
+        "waits: 0 dead letters dropped\n"
+    assert ctl(server, "drop", "waits", "--user", "nobody", "--waiting"
+               ).stdout == "waits: 0 waiting events dropped\n"
+    assert ctl(server, "retry", "waits", "--all", "--waiting", "--dry-run"
+               ).stdout == "waits: 30 wait\n"
+    for arguments in (["drop", "waits", "--waiting"],
+                      ["drop", "waits", ids[0], "--waiting"],
+                      ["retry", "waits", ids[0], "--waiting"]):
+        assert ctl(server, *arguments).returncode == 2
+    assert ctl(server, "drop", "nobody", "--all", "--waiting"
+               ).returncode == 1
+    came = len(receiver.on(path))
+    # Of each owner the first.
+    assert ctl(server, "retry", "waits", "--user", owners[1], "--waiting"
+               ).stdout == "waits: 10 wait, of which 1 are tried now\n"
+    receiver.wait(lambda: len(receiver.on(path)) == came + 1)
+    assert receiver.on(path)[-1].id == ids[10]
+
+    [done] = rows(server.dovecot, "drop", "waits", "--user", owners[1],
+                  "--waiting")
+    assert done == {"ok": True, "found": 10, "dropped": 10, "left": 0}
+    numbers = {r.id: r.sequence for r in receiver.on(path)}
+    receiver.wait(lambda: len(receiver.answered(path)) == 16)
+    assert status_of(server.dovecot, "waits")["dead"] == 0
+    assert ctl(server, "drop", "waits", "--type", "MailboxCreate",
+               "--waiting").stdout == "waits: 20 waiting events dropped\n"
+    wait_for(lambda: (status_of(server.dovecot, "waits")["parked"],
+                      status_of(server.dovecot, "waits")["floor"]) == (0, 66),
+             "all Gaps are answered")
+    gaps = [r for r in receiver.answered(path) if "Gap" in r.type]
+    assert {r.data["vnd.mailhook.reason"] for r in gaps} == \
+        {"dropped by the administrator"}
+    named = {owner: [int(r.data["vnd.mailhook.sequences"]) for r in gaps
+                     if r.owner == owner] for owner in refused}
+    for n, owner in enumerate(owners[:3]):
+        assert sorted(named[encode_user(owner)]) == list(
+            range(12 * n + 3, 12 * n + 13))
+    assert numbers[ids[10]] == 15
+    # Who comes next is not held up.
+    receiver.script(path)
+    after = append(server.dovecot, 3, owners[:3])
+    receiver.wait(lambda: set(after) <= {r.id for r in
+                                         receiver.answered(path)})
+
+
+@pytest.mark.made_up_events
 def test_show_says_where_an_event_stands(server, endpoint, receiver):
     path = endpoint("show", concurrency="1")
     other = endpoint("fussy", events='{"MessageNew"}')
