@@ -11,7 +11,8 @@ export MAILHOOK_BUILD
 
 packages="autoconf automake libtool pkg-config gcc make libc6-dev
 	libjson-c-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
-	libevent-dev libconfuse-dev libsmartcols-dev libcmocka-dev dovecot-dev dovecot-imapd
+	libevent-dev libconfuse-dev libsmartcols-dev libseccomp-dev
+	libcmocka-dev dovecot-dev dovecot-imapd
 	dovecot-pop3d dovecot-lmtpd dovecot-submissiond dovecot-sieve
 	dovecot-managesieved openssl python3 python3-pytest python3-h2
 	python3-cryptography python3-jsonschema binutils ca-certificates

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -46,7 +47,8 @@ static int teardown(void **state)
 	return rmdir(dir) < 0 || rmdir(elsewhere) < 0;
 }
 
-/* Runs test() in a child that is in the sandbox; the child's exit status. */
+/* Runs test() in a child that is in the sandbox; the child's exit status, or
+   -n if signal n killed it. */
 static int in_sandbox(int (*test)(const struct mse_sandbox *sandbox))
 {
 	struct mse_sandbox sandbox;
@@ -64,8 +66,7 @@ static int in_sandbox(int (*test)(const struct mse_sandbox *sandbox))
 		_exit(test(&sandbox));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static void expect_good(int (*test)(const struct mse_sandbox *sandbox))
@@ -129,11 +130,23 @@ static int calls(const struct mse_sandbox *sandbox)
 	EXPECT(kill(getppid(), 0) < 0 && errno == EPERM);
 	EXPECT(syscall(SYS_ptrace, 0, 0, 0, 0) < 0 && errno == EPERM);
 	EXPECT(setuid(getuid()) < 0 && errno == EPERM);
-	EXPECT(socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EAFNOSUPPORT);
-	EXPECT(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 && errno == EPERM);
+	EXPECT(socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == ENOSYS);
+	EXPECT(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0 && errno == ENOSYS);
+	EXPECT(ioctl(0, TIOCSTI, "x") < 0 && errno == ENOSYS);
 	EXPECT(chdir("/") < 0 && errno == ENOSYS);
+	EXPECT(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS);
 	return 0;
 }
+
+#ifdef __x86_64__
+static int another_architecture(const struct mse_sandbox *sandbox)
+{
+	if (!sandbox->calls)
+		return SKIPPED;
+	(void)syscall(0x40000000 | SYS_getpid); /* x32's */
+	return 1;
+}
+#endif
 
 static void *thread(void *context)
 {
@@ -156,6 +169,8 @@ static int what_is_needed(const struct mse_sandbox *sandbox)
 	       errno == EAFNOSUPPORT);
 	EXPECT(socket(AF_INET, SOCK_STREAM, 0) >= 0);
 	EXPECT(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+	/* Of an int argument the kernel reads the lower half. */
+	EXPECT(syscall(SYS_socket, (1L << 32) + AF_UNIX, SOCK_STREAM, 0) >= 0);
 	EXPECT(!isatty(open("/dev/null", O_RDONLY)));
 	return 0;
 }
@@ -180,6 +195,17 @@ static void test_calls(void **state)
 {
 	expect_good(calls);
 }
+
+#ifdef __x86_64__
+static void test_another_architecture(void **state)
+{
+	int status = in_sandbox(another_architecture);
+
+	if (status == SKIPPED)
+		skip();
+	assert_int_equal(status, -SIGSYS);
+}
+#endif
 
 static void test_what_is_needed(void **state)
 {
@@ -208,6 +234,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_writes),
 		cmocka_unit_test(test_calls),
+#ifdef __x86_64__
+		cmocka_unit_test(test_another_architecture),
+#endif
 		cmocka_unit_test(test_what_is_needed),
 		cmocka_unit_test(test_dumps),
 	};
