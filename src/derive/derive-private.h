@@ -146,6 +146,8 @@ struct mse_derive {
 	int64_t append_wait_ms;
 	int64_t commit_at;              /* mono: not before */
 	int64_t settle_at;              /* mono: no seal before */
+	int64_t settle_until;           /* mono: then, whoever is at work */
+	int64_t rotated_ms;             /* wall; or the daemon's start */
 
 	/* Reading rounds: the journal's end was reached so often; what was
 	   read up to one of them is committed; how often it had been when

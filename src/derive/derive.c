@@ -29,9 +29,18 @@
 #define COMMIT_EVERY_MS 1000
 #define RETRY_FIRST_MS 2000
 #define RETRY_MAX_MS 60000
-/* Processes that opened the file before the rotation get this long. */
+/* Processes that opened the file before the rotation get this long; those
+   that were at work then, until they have told it, but no longer than that. */
 #define SETTLE_MS 200
+#define SETTLE_MAX_MS 5000
 #define APPEND_MAX ((size_t)64 * 1024 * 1024)
+
+static void settle_after_rotation(struct mse_derive *derive, int64_t mono_ms)
+{
+	derive->settle_at = mono_ms + SETTLE_MS;
+	derive->settle_until = mono_ms + SETTLE_MAX_MS;
+	derive->rotated_ms = mse_clock_wall(derive->clock);
+}
 
 int mse_derive_new(const struct mse_derive_parts *parts,
 		   struct mse_derive **derive_r, struct mse_error *error_r)
@@ -52,6 +61,8 @@ int mse_derive_new(const struct mse_derive_parts *parts,
 		mse_error_set(error_r, "out of memory");
 		goto fail;
 	}
+	/* If the last daemon died between a rotation and its seal. */
+	settle_after_rotation(derive, mse_clock_mono(derive->clock));
 	if (mse_derive_load(derive, error_r) < 0)
 		goto fail;
 	derive->reader = mse_journal_reader_new(derive->journal,
@@ -307,6 +318,23 @@ static void catch_up(struct mse_derive *derive)
 	derive->caught_up = true;
 }
 
+/* Whether the file that was left can have its end. What a process appends
+   behind that is told late, after what the same process tells next: on a busy
+   machine it may take a while between looking for the file and writing to
+   it. */
+static bool is_settled(struct mse_derive *derive, int64_t mono_ms)
+{
+	int fd = mse_journal_presence_fd(derive->journal);
+
+	if (mono_ms < derive->settle_at)
+		return false;
+	if (mono_ms >= derive->settle_until ||
+	    mse_presence_is_under_way(fd, derive->rotated_ms) <= 0)
+		return true;
+	derive->settle_at = mono_ms + SETTLE_MS;
+	return false;
+}
+
 /* At the end: enters a file that has no record yet, and plans the last step
    of a rotation, where all cursors leave the old file: at the end of its last
    whole record, as what follows is late, or torn. */
@@ -325,8 +353,8 @@ static void settle_at_end(struct mse_derive *derive, int64_t mono_ms)
 	}
 	if (file.current) {
 		catch_up(derive);
-	} else if (mono_ms >= derive->settle_at &&
-		   (derive->commit == NULL || derive->commit_failed)) {
+	} else if ((derive->commit == NULL || derive->commit_failed) &&
+		   is_settled(derive, mono_ms)) {
 		memcpy(derive->changes.seal_file, file.uuid,
 		       sizeof(derive->changes.seal_file));
 		derive->changes.seal_length = derive->position.offset;
@@ -344,7 +372,7 @@ static int rotate(struct mse_derive *derive, int64_t mono_ms,
 		return -1;
 	if (!rotated)
 		return 0;
-	derive->settle_at = mono_ms + SETTLE_MS;
+	settle_after_rotation(derive, mono_ms);
 	/* What follows from the old file's end is not to stand behind it: the
 	   appender looks for the new one now, however short a while ago it
 	   looked last. */

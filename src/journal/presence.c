@@ -291,6 +291,49 @@ int mse_presence_each_intent(int fd,
 	return 0;
 }
 
+static bool is_from_before(const struct mse_intents *intents,
+			   int64_t before_ms)
+{
+	struct mse_intent intent;
+	uint32_t offset = 0;
+
+	/* Half of one that is being written begins now. */
+	if (!mse_intents_are_valid(intents))
+		return false;
+	while (mse_intents_next(intents, &offset, &intent)) {
+		if (intent.wall_ms < before_ms)
+			return true;
+	}
+	return false;
+}
+
+int mse_presence_is_under_way(int fd, int64_t before_ms)
+{
+	struct mse_presence_head head;
+	struct mse_intents intents;
+	char block[64 * MSE_INTENT_SIZE];
+	unsigned int i, j;
+	int held;
+
+	if (mse_presence_read_head(fd, &head) < 0)
+		return -1;
+	for (i = 0; head.has_intents && i < MSE_PRESENCE_SLOTS; i += 64) {
+		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
+			return -1;
+		for (j = 0; j < 64; j++) {
+			memcpy(intents.image.bytes,
+			       block + j * MSE_INTENT_SIZE, MSE_INTENT_SIZE);
+			if (mse_intents_is_empty(&intents) ||
+			    !is_from_before(&intents, before_ms))
+				continue;
+			held = mse_presence_is_held(fd, i + j);
+			if (held != 0)
+				return held;
+		}
+	}
+	return 0;
+}
+
 int mse_presence_clear_intents(int fd, unsigned int slot)
 {
 	static const struct mse_intents none;

@@ -60,6 +60,9 @@ int mse_presence_each_intent(int fd,
 					   void *context),
 			     void *context);
 int mse_presence_clear_intents(int fd, unsigned int slot);
+/* Whether a living process has something under way since before that time
+   (wall): 1, 0, -1 with errno. */
+int mse_presence_is_under_way(int fd, int64_t before_ms);
 
 /* Mail process's half: claims a free slot (random start) or, with none, slot
    0. Returns the slot number, or -1. Never waits. instance_r: of a slot of its

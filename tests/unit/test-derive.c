@@ -129,6 +129,130 @@ static void test_damage(void **state)
 	close_test(&test);
 }
 
+static bool old_file_is_sealed(struct derive_test *test)
+{
+	unsigned int count;
+
+	return mse_journal_files(test->journal->journal, &count)[0].sealed;
+}
+
+/* Passes, a tenth of a second apart. */
+static void run_for(struct derive_test *test, unsigned int ms)
+{
+	for (; ms > 0; ms -= 100) {
+		run_once(test);
+		mse_clock_fake_advance(&test->journal->clock, 100);
+	}
+}
+
+static void limit_file(struct derive_test *test, uint64_t size)
+{
+	test->journal->limits.file_size = size;
+	mse_journal_set_limits(test->journal->journal, &test->journal->limits);
+}
+
+/* Is at work since so long after this moment. */
+static uint32_t start_work(struct derive_test *test, int64_t after_ms)
+{
+	struct mse_intent intent = {
+		.wall_ms = mse_clock_wall(&test->journal->clock.clock) +
+			after_ms,
+		.user = "joe", .mailbox = "INBOX",
+	};
+	uint32_t id = mse_appender_intend(test->journal->appender, &intent);
+
+	assert_true(id != 0);
+	return id;
+}
+
+static void rotate_now(struct derive_test *test)
+{
+	unsigned int count;
+
+	limit_file(test, 100);
+	run_once(test);
+	limit_file(test, MSE_JOURNAL_FILE_SIZE);
+	(void)mse_journal_files(test->journal->journal, &count);
+	assert_int_equal(count, 2);
+	assert_false(old_file_is_sealed(test));
+}
+
+/* It looked for the file before the rotation and comes to write to it long
+   after: a busy machine. What the same process tells next is in the new one,
+   so this may not be late. */
+static void write_to_the_old_one(struct derive_test *test, uint32_t id)
+{
+	struct mse_buf record;
+
+	run_for(test, 1500);
+	assert_false(old_file_is_sealed(test));
+	mse_buf_init(&record, 4096);
+	journal_test_record(&record, 4, 0);
+	journal_test_put(test->journal, "journal.1", record.data, record.len);
+	mse_buf_clear(&record);
+	mse_appender_done(test->journal->appender, id);
+	run_for(test, 500);
+	assert_true(old_file_is_sealed(test));
+	settle(test);
+	assert_int_equal(count_type(test, "\"late\":true}", NULL, 0), 0);
+}
+
+static void test_seal_waits_for_who_is_at_work(void **state)
+{
+	struct derive_test test;
+	uint32_t id;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	id = start_work(&test, -1);
+	rotate_now(&test);
+	write_to_the_old_one(&test, id);
+	close_test(&test);
+}
+
+static void test_seal_waits_after_a_start(void **state)
+{
+	struct derive_test test;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	rotate_now(&test);
+	restart(&test);
+	write_to_the_old_one(&test, start_work(&test, -1));
+	close_test(&test);
+}
+
+/* For others not, and for nobody for ever. */
+static void test_seal_waits_no_longer(void **state)
+{
+	struct derive_test test;
+	uint32_t id;
+
+	open_test(&test, *state);
+	journal_test_append(test.journal, 1, 3, 0);
+	settle(&test);
+	id = start_work(&test, -1);
+	rotate_now(&test);
+	/* Since after the rotation. */
+	mse_appender_done(test.journal->appender, id);
+	id = start_work(&test, 1);
+	run_for(&test, 600);
+	assert_true(old_file_is_sealed(&test));
+	settle(&test);
+	mse_appender_done(test.journal->appender, id);
+	start_work(&test, -1);
+	journal_test_append(test.journal, 5, 1, 0);
+	limit_file(&test, 100);
+	run_once(&test);
+	limit_file(&test, MSE_JOURNAL_FILE_SIZE);
+	run_for(&test, 5600);
+	assert_true(mse_journal_files(test.journal->journal,
+				      &(unsigned int){0})[1].sealed);
+	close_test(&test);
+}
+
 static void test_rotation_and_late(void **state)
 {
 	const struct mse_journal_file *files;
@@ -420,6 +544,9 @@ int main(void)
 		TEST(test_losses),
 		TEST(test_crash_before_commit),
 		TEST(test_damage),
+		TEST(test_seal_waits_for_who_is_at_work),
+		TEST(test_seal_waits_after_a_start),
+		TEST(test_seal_waits_no_longer),
 		TEST(test_rotation_and_late),
 		TEST(test_released),
 		TEST(test_released_and_restarted),
