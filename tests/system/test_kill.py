@@ -9,6 +9,10 @@ is slow, and what IMAP shows.
                                moments within a round are never quite the same
     MAILHOOK_KILL_LOG=FILE     a line for each round
     MAILHOOK_KILL_ALL=1        goes on after a violation and shows all of them
+    MAILHOOK_KILL_KINDS=imap   only these are killed (imap,lmtp,...)
+    MAILHOOK_KILL_USERS=md     only these users' clients work, twice as many
+    MAILHOOK_KILL_KEEP=DIR     keeps there, of each round with a violation,
+                               mail, state, logs and what the oracle was told
 
 By hand, figures at the end (-s shows them):
     MAILHOOK_BUILD=... MAILHOOK_KILL_ROUNDS=500 nice python3 -m pytest -s \\
@@ -17,8 +21,10 @@ By hand, figures at the end (-s shows them):
 
 import copy
 import os
+import pprint
 import random
 import re
+import shutil
 import signal
 import threading
 import time
@@ -43,12 +49,17 @@ FEW = 4 if "MAILHOOK_SANITIZE" in os.environ else 8
 ROUNDS = int(os.environ.get("MAILHOOK_KILL_ROUNDS", FEW))
 SEED = int(os.environ.get("MAILHOOK_KILL_SEED",
                           random.SystemRandom().randrange(10 ** 6)))
-KINDS = ("imap", "lmtp", "pop3", "doveadm", "mailhookd", "all")
+EACH = ("imap", "lmtp", "pop3", "doveadm", "mailhookd")
+KINDS = tuple(os.environ.get("MAILHOOK_KILL_KINDS",
+                             ",".join((*EACH, "all"))).split(","))
+KEEP = os.environ.get("MAILHOOK_KILL_KEEP")
 # A new journal file in one of so many rounds; files go after a second.
 ROTATE = 6
 EVENTS = '{"message", "flags", "mailbox", "subscription"}'
 SD, MD, DD, POP, GUEST = (f"{name}@example.org" for name in
                           ("sd", "md", "dd", "pop", "guest"))
+AT_WORK = {f"{name}@example.org" for name in
+           os.environ.get("MAILHOOK_KILL_USERS", "").split(",") if name}
 SHARED = [
     Namespace("public", type="public", prefix="Public/", driver="maildir",
               path="{mail}/public-mail", subscriptions=False),
@@ -113,6 +124,7 @@ class Kills:
     def __init__(self, server):
         self.server = server
         self.figures = Counter()
+        self.left = []    # what the dead were about, if it is of interest
 
     def _children(self, name):
         master = str(self.server.dovecot.process.pid)
@@ -142,8 +154,14 @@ class Kills:
                     client.process.poll() is None]
         return list(self._children(kind))
 
+    def _intents(self):
+        """Strings of the images in presence that are not empty."""
+        image = (self.server.dovecot.state / "presence").read_bytes()[528384:]
+        return [image[at:at + 1024].replace(b"\0", b"")
+                for at in range(0, len(image), 1024) if image[at]]
+
     def kill(self, kind, chance):
-        kinds = KINDS[:-1] if kind == "all" else [kind]
+        kinds = EACH if kind == "all" else [kind]
         victims = [(one, pid) for one in kinds for pid in self.victims(one)]
         if not victims:
             return False
@@ -158,12 +176,49 @@ class Kills:
                 pass
         if kind == "all":
             self.figures["all at once"] += 1
+        if KEEP:
+            self.left.append((time.monotonic(), victims, self._intents()))
         if kind in ("mailhookd", "all"):
             dovecot = self.server.dovecot
             dovecot.stop_daemon(signal.SIGKILL)
             time.sleep(chance.choice([0, 0, 0.1, 0.3]))
             dovecot.start_daemon(wait=False)
         return True
+
+
+class LockBreaker(threading.Thread):
+    """Removes locks that a process was killed in making, so that they do not
+    name it: Dovecot would do so itself after two minutes or three."""
+
+    BOXES = ("*/maildir", "*/maildir/.*", "public-mail", "public-mail/.*",
+             "*/?dbox/mailboxes/*/dbox-Mails")
+    LOCKS = ("dovecot*.lock", "dovecot*.newlock")
+    OLD = 5
+
+    def __init__(self, mail):
+        super().__init__()
+        self.mail = mail
+        self.over = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.over.wait(1):
+            for box in self.BOXES:
+                for lock in self.LOCKS:
+                    for path in self.mail.glob(f"{box}/{lock}"):
+                        self._look_at(path)
+
+    def _look_at(self, path):
+        try:
+            stat = path.stat()
+            if stat.st_size == 0 and time.time() - stat.st_mtime > self.OLD:
+                path.unlink()
+        except FileNotFoundError:
+            pass
+
+    def stop(self):
+        self.over.set()
+        self.join()
 
 
 class Server:
@@ -196,6 +251,7 @@ class Server:
         self.journal = JournalFollower(self.dovecot.state)
         self.clients = []
         self.kills = Kills(self)
+        self.breaker = LockBreaker(self.dovecot.top / "mail")
 
     def _answer(self, request):
         what = self._answers.random()
@@ -229,6 +285,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
+        self.breaker.stop()
         self.dovecot.remove()
         self.receiver.stop()
         self.journal.close()
@@ -261,6 +318,11 @@ class Server:
         make(LmtpClient, None, {Place(user, "INBOX"): None
                                 for user in self.USERS})
         make(DoveadmClient, None, {**own(SD, "Adm"), **own(MD, "Adm")})
+        if AT_WORK:
+            for user in sorted(AT_WORK):
+                make(ImapClient, user, own(user, "INBOX", "Work"), own=False)
+            self.clients = [client for client in self.clients
+                            if client.user in AT_WORK]
 
     def truth(self):
         return look(self.dovecot, self.USERS, self.PUBLIC)
@@ -299,9 +361,10 @@ class Server:
     def round(self, number):
         chance = self.chance
         kinds = [KINDS[number % len(KINDS)]]
-        kinds += chance.sample(KINDS, chance.choice([0, 1, 1, 2]))
+        kinds += chance.choices(KINDS, k=chance.choice([0, 1, 1, 2]))
         rotated = number % ROTATE == ROTATE - 1
         until = threading.Event()
+        self.kills.left = []
         self._logged = len(self.dovecot.log_file.read_text("utf-8",
                                                            "replace"))
         for client in self.clients:
@@ -343,7 +406,8 @@ class Server:
             truth = self.truth()
             check = self.oracle.check(changes, self.endpoints[0].new(), truth,
                                       rebuilt=self._rebuilt(),
-                                      rotated=rotated)
+                                      rotated=rotated,
+                                      requested=self._requested)
             if never or not check.uncovered or time.monotonic() > end:
                 break
             time.sleep(0.2)
@@ -371,6 +435,39 @@ class Server:
         if first != second:
             check._say("c", "the endpoints differ in "
                        f"{set(first) ^ set(second) or 'data'}")
+
+    def _requested(self, place, uid):
+        """Whether a maildir's transaction log says that this is to be
+        expunged; that it is, would be "(ext)"."""
+        mail = self.dovecot.top / "mail"
+        if place.owner == MD:
+            box = mail / MD / "maildir"
+            if place.name != "INBOX":
+                box /= f".{place.name}"
+        elif place.name.startswith("Public/"):
+            box = mail / "public-mail" / f".{place.name[len('Public/'):]}"
+        else:
+            return False
+        return any(
+            re.search(rf"type=expunge-guid, .*\n(?: - .*\n)*? - uid={uid} ",
+                      self.dovecot.doveadm("dump", log, check=False))
+            for log in box.glob("dovecot.index.log*"))
+
+    def keep(self, number, check):
+        """What has to be read to understand a violation. What was expunged
+        or told long ago is not in there any more."""
+        directory = Path(KEEP) / f"{SEED}-{number}"
+        shutil.copytree(self.dovecot.top, directory / "dovecot",
+                        symlinks=True, ignore=lambda at, names: [
+                            name for name in names if not
+                            ((Path(at) / name).is_dir() or
+                             (Path(at) / name).is_file())])
+        (directory / "round").write_text("\n".join(
+            f"{name}:\n{pprint.pformat(value, width=160)}\n"
+            for name, value in {
+                "violations": check.violations, "left": self.kills.left,
+                "changes": check.changes, "events": check.events,
+                "before": check.before, "truth": check.truth}.items()))
 
     def report(self, rounds, seconds):
         figures = {
@@ -445,6 +542,8 @@ def test_whatever_is_killed(tmp_path):
                 show(f"round {number}: {'+'.join(kinds)}: "
                      f"{len(check.changes)} changes, {len(check.events)} "
                      f"events {said_of(check.violations)}")
+            if KEEP and (said or "refused" in said_of(check.violations)):
+                server.keep(number, check)
             if said:
                 bad.append(f"round {number} ({', '.join(kinds)}): {said}")
                 if "MAILHOOK_KILL_ALL" not in os.environ:

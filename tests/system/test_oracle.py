@@ -335,6 +335,43 @@ def test_an_expunged_message_that_comes_back():
     assert rules(BEFORE, one, shown) == {"server"}
 
 
+def test_an_expunge_that_is_forgotten():
+    """Noted by the server, told, and not done: not invented."""
+    one = History()
+    one.asked(message(INBOX, "t1"), GONE, acked=False)
+    one.came("MessageExpunge", INBOX, uidset="1")
+    shown = after(INBOX=SAME)
+    assert rules(BEFORE, one, shown,
+                 requested=lambda *what: what == (INBOX, 1)) == {"server"}
+    assert rules(BEFORE, one, shown,
+                 requested=lambda *what: what == (INBOX, 2)) == {"b"}
+    # What was not told is a loss all the same.
+    one.events = []
+    one.changes[0].acked = True
+    assert "a" in rules(BEFORE, one, after(INBOX={2: SAME[2]}),
+                        requested=lambda *what: True)
+
+
+def test_an_acknowledged_flag_that_the_server_forgets():
+    """Then another change is asked for whose outcome is not told: that it
+    has happened cannot be seen from what is shown."""
+    def one(shown, asked=frozenset({"\\Seen", "\\Flagged"})):
+        history = History()
+        history.asked(message(INBOX, "t1"), SEEN)
+        history.came("MessageRead", INBOX, uidset="1")
+        history.asked(message(INBOX, "t1"), asked, acked=False)
+        return rules(BEFORE, history, after(INBOX={**SAME, 1: ("t1", shown)}))
+
+    assert one(SEEN) == set()
+    assert one(NONE) == {"server"}
+    assert one(SEEN | {"unknown-0"}) == {"server"}
+    assert one(SEEN | {"\\Flagged"}) == {"a"}
+    assert one(SEEN | {"\\Flagged", "unknown-0"}) == {"a"}
+    # What was asked for is how it was before: that is the likelier thing.
+    assert one(NONE, asked=NONE) == {"a"}
+    assert one(SEEN | {"unknown-0"}, asked=SEEN | {"work"}) == {"a"}
+
+
 def test_half_of_an_unknown_change():
     """A flag that came without its name has to be told all the same."""
     one = History()

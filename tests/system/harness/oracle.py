@@ -310,17 +310,37 @@ def is_subsequence(some, of):
     return taken
 
 
+def went_back(shown, states, asked):
+    """Whether the server has lost what it had acknowledged (the last of
+    `states`), rather than done some of what was asked for last and not
+    acknowledged. A maildir's flags are in its files' names. Who is killed
+    between the change in the index and the new name leaves that to the next
+    one, who may take the old name for the newer state; a keyword's letter
+    may stay without its name."""
+    if shown == asked:
+        return False
+    if shown in states[:-1]:
+        return True
+    if None in (shown, states[-1], asked):
+        return False
+    shown, last, asked = (
+        {flag for flag in one if flag.startswith("\\")}
+        for one in (shown, states[-1], asked))
+    return shown == last != asked
+
+
 class Check:
     """One look at everything since the last one. `violations` says what does
     not fit; `uncovered` of them may go away if a Resync still comes.
 
     left_out(thing): not looked at, the server itself has lost its way there.
+    requested(place, uid): the server has noted that this message is to go.
     rotated: what a process appended to a file that had just been left for the
     next one is told late, so that only each process is in order.
     """
 
     def __init__(self, before, changes, events, truth, gaps_expected,
-                 left_out, rotated):
+                 left_out, rotated, requested):
         self.violations = []
         self.uncovered = 0
         self.resyncs_needed = 0
@@ -328,6 +348,7 @@ class Check:
         self.covers = [Cover(e) for e in events if e.type in OWN]
         self.before = before
         self.left_out = left_out
+        self.requested = requested
         self.told = []   # (sequence, change, event) of matched changes
         replay = Replay(before)
         self.transitions = self._transitions(replay)
@@ -419,14 +440,15 @@ class Check:
         assert not open_ones or open_ones == changes[-1:], \
             f"the load changed {thing} after an unknown outcome"
         acked = [c for c in changes if c.acked]
-        last = acked[-1].state if acked else self.before.state(thing)
+        states = [self.before.state(thing)] + [c.state for c in acked]
         shown = self.truth.state(thing)
         happened = acked
-        if shown != last:
-            # Half of it, too: maildir may have a flag and not its name.
-            happened = changes
-            if not open_ones:
-                self._say("server", f"{thing} is {shown}, not {last}")
+        if shown != states[-1]:
+            if not open_ones or went_back(shown, states, open_ones[0].state):
+                self._say("server", f"{thing} is {shown}, not {states[-1]}")
+            else:
+                # Half of it, too: maildir may have a flag and not its name.
+                happened = changes
         self._match(thing, changes, happened)
 
     def _match(self, thing, changes, happened):
@@ -447,6 +469,12 @@ class Check:
         states = [one.state for one in came]
         if states == asked and self._came_back(thing):
             self._say("server", f"{thing} was expunged and is there again")
+            return
+        if states == asked and asked[-1] is GONE and \
+                self.requested(thing.place, self.expunged[thing]):
+            # Killed after it was noted, while it was done to one message
+            # after the other: a maildir's next process forgets the rest.
+            self._say("server", f"{thing} was to be expunged and stayed")
             return
         told = ", ".join(
             f"{one.event.type} {one.event.sequence} (pid "
@@ -582,7 +610,7 @@ class Oracle:
         self._strange = set()    # what the server has doubled or half deleted
 
     def check(self, changes, events, truth, gaps_expected=False, rebuilt=(),
-              rotated=False):
+              rotated=False, requested=lambda place, uid: False):
         """A Check; take it with accept() or try again with more events.
         `rebuilt`: owners whose mail the server has rebuilt, which brings back
         what was gone and tells nobody."""
@@ -591,7 +619,7 @@ class Oracle:
                 mailbox(thing.place) in self._strange
 
         return Check(self.truth, changes, events, truth, gaps_expected,
-                     left_out, rotated)
+                     left_out, rotated, requested)
 
     def accept(self, check):
         self.figures["changes"] += len(check.changes)
