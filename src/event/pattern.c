@@ -1,7 +1,7 @@
 /*
- * Lists of name patterns. Invariant: exact names of each kind stand sorted in
- * one array, so that a list of 200,000 users costs a binary search; only
- * patterns with wildcards are walked.
+ * Lists of name patterns. Invariant: exact names of each kind, and the domains
+ * of "*@domain", stand sorted in one array each, so that a list of 200,000
+ * users costs a binary search; only other patterns with wildcards are walked.
  */
 #include "event/pattern.h"
 
@@ -17,7 +17,8 @@ struct mse_patterns {
 	char **list;
 	size_t count;
 	enum mse_patterns_flags flags;
-	struct names exact[2], wild[2]; /* [1]: exclusions */
+	struct names exact[2], domains[2], wild[2]; /* [1]: exclusions */
+	struct mse_patterns_elsewhere elsewhere;
 };
 
 static int compare(const void *a, const void *b)
@@ -48,6 +49,32 @@ static const char *canonical(const struct mse_patterns *patterns,
 	return inbox;
 }
 
+/* "*@domain": every name with this tail has it behind its last "@". */
+static bool is_domain(const char *pattern)
+{
+	return pattern[0] == '*' && pattern[1] == '@' &&
+		strpbrk(pattern + 2, "*?@") == NULL;
+}
+
+bool mse_pattern_is_key(const char *pattern)
+{
+	if (*pattern == '!')
+		pattern++;
+	return *pattern != '\0' &&
+		(strpbrk(pattern, "*?") == NULL || is_domain(pattern));
+}
+
+static struct names *names_for(struct mse_patterns *patterns,
+			       const char **pattern, bool excludes)
+{
+	if (strpbrk(*pattern, "*?") == NULL)
+		return &patterns->exact[excludes];
+	if (!is_domain(*pattern))
+		return &patterns->wild[excludes];
+	(*pattern)++;
+	return &patterns->domains[excludes];
+}
+
 static int sort_in(struct mse_patterns *patterns)
 {
 	size_t i, size = (patterns->count + 1) * sizeof(char *);
@@ -55,8 +82,10 @@ static int sort_in(struct mse_patterns *patterns)
 
 	for (kind = 0; kind < 2; kind++) {
 		patterns->exact[kind].names = malloc(size);
+		patterns->domains[kind].names = malloc(size);
 		patterns->wild[kind].names = malloc(size);
 		if (patterns->exact[kind].names == NULL ||
+		    patterns->domains[kind].names == NULL ||
 		    patterns->wild[kind].names == NULL)
 			return -1;
 	}
@@ -68,13 +97,15 @@ static int sort_in(struct mse_patterns *patterns)
 		if (excludes)
 			pattern++;
 		pattern = canonical(patterns, pattern);
-		names = strpbrk(pattern, "*?") != NULL ?
-			&patterns->wild[excludes] : &patterns->exact[excludes];
+		names = names_for(patterns, &pattern, excludes);
 		names->names[names->count++] = pattern;
 	}
-	for (kind = 0; kind < 2; kind++)
+	for (kind = 0; kind < 2; kind++) {
 		qsort(patterns->exact[kind].names, patterns->exact[kind].count,
 		      sizeof(char *), compare);
+		qsort(patterns->domains[kind].names,
+		      patterns->domains[kind].count, sizeof(char *), compare);
+	}
 	return 0;
 }
 
@@ -116,6 +147,7 @@ void mse_patterns_free(struct mse_patterns **_patterns)
 	free(patterns->list);
 	for (i = 0; i < 2; i++) {
 		free(patterns->exact[i].names);
+		free(patterns->domains[i].names);
 		free(patterns->wild[i].names);
 	}
 	free(patterns);
@@ -160,13 +192,21 @@ static bool wild_match(const char *pattern, const char *name)
 	return *pattern == '\0';
 }
 
-static bool matches_any(const struct names *exact, const struct names *wild,
-			const char *name)
+static bool holds(const struct names *names, const char *name)
 {
+	return names->count > 0 &&
+		bsearch(&name, names->names, names->count, sizeof(char *),
+			compare) != NULL;
+}
+
+static bool matches_any(const struct mse_patterns *patterns, bool excludes,
+			const char *name, const char *domain)
+{
+	const struct names *wild = &patterns->wild[excludes];
 	size_t i;
 
-	if (bsearch(&name, exact->names, exact->count, sizeof(char *),
-		    compare) != NULL)
+	if (holds(&patterns->exact[excludes], name) ||
+	    (domain != NULL && holds(&patterns->domains[excludes], domain)))
 		return true;
 	for (i = 0; i < wild->count; i++)
 		if (wild_match(wild->names[i], name))
@@ -174,14 +214,34 @@ static bool matches_any(const struct names *exact, const struct names *wild,
 	return false;
 }
 
+static bool takes_all(const struct mse_patterns *patterns)
+{
+	return patterns->exact[0].count + patterns->domains[0].count +
+		patterns->wild[0].count == 0 && !patterns->elsewhere.takes;
+}
+
 bool mse_patterns_match(const struct mse_patterns *patterns, const char *name)
 {
+	const struct mse_patterns_elsewhere *elsewhere = &patterns->elsewhere;
+	const char *domain = strrchr(name, '@');
+	unsigned int found = 0;
+
 	name = canonical(patterns, name);
-	if (matches_any(&patterns->exact[1], &patterns->wild[1], name))
+	if (matches_any(patterns, true, name, domain))
 		return false;
-	if (patterns->exact[0].count + patterns->wild[0].count == 0)
-		return true;
-	return matches_any(&patterns->exact[0], &patterns->wild[0], name);
+	if (elsewhere->find != NULL)
+		found = elsewhere->find(elsewhere->context, elsewhere->list,
+					name);
+	if ((found & MSE_PATTERNS_LEAVES) != 0)
+		return false;
+	return takes_all(patterns) || (found & MSE_PATTERNS_TAKES) != 0 ||
+		matches_any(patterns, false, name, domain);
+}
+
+void mse_patterns_set_elsewhere(struct mse_patterns *patterns,
+				const struct mse_patterns_elsewhere *elsewhere)
+{
+	patterns->elsewhere = *elsewhere;
 }
 
 const char *const *mse_patterns_list(const struct mse_patterns *patterns,

@@ -8,6 +8,17 @@
  *                      "parameters":["envelope","messageContent",…],
  *                      "contentPart":"message","contentLimit":2048}]}
  *
+ * Where the lists of users are long, what can be looked up by name stands in
+ * lines of its own behind the rest (interest-names.h), of which mail processes
+ * read only what is about their user. Lists that have some of it are then
+ *
+ *   {…,"users":[],"userList":{"number":1,"takes":true,"patterns":["a*"]},…}
+ *
+ * `takes` says whether any of it includes; "users":[] makes who does not know
+ * the rest take everybody. The document's first line ends with
+ *   …,"namesOctets":123456,"names":{
+ * so that the whole remains one JSON document.
+ *
  * Names that we do not know are skipped: a newer daemon may want what this
  * plugin cannot make. `serverName` and `parameters` may be missing: an older
  * daemon's; what
@@ -17,9 +28,15 @@
  */
 #include "journal/interest-json.h"
 
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "journal/format.h"
+#include "journal/interest-names.h"
 
 #define INTEREST_VERSION 1
 #define JSON_DEPTH 8
@@ -159,9 +176,53 @@ static int parse_optionals(struct json_object *object,
 	return parse_content(object, subscription, corrupt_r);
 }
 
+/* A list whose names stand apart. */
+static struct mse_patterns *parse_list(struct json_object *list,
+				       struct mse_interest_names *names,
+				       unsigned int *lists, bool *corrupt_r)
+{
+	struct mse_patterns_elsewhere elsewhere = {
+		.find = mse_interest_names_find,
+		.context = names
+	};
+	struct json_object *number, *takes;
+	struct mse_patterns *patterns;
+	int64_t value;
+
+	number = member(list, "number", json_type_int);
+	takes = member(list, "takes", json_type_boolean);
+	value = number == NULL ? 0 : json_object_get_int64(number);
+	if (names == NULL || takes == NULL || value < 1 ||
+	    value > MSE_INTEREST_LISTS_MAX) {
+		*corrupt_r = true;
+		return NULL;
+	}
+	patterns = parse_patterns(list, "patterns", 0, corrupt_r);
+	if (patterns == NULL)
+		return NULL;
+	elsewhere.list = (unsigned int)value;
+	elsewhere.takes = json_object_get_boolean(takes);
+	mse_patterns_set_elsewhere(patterns, &elsewhere);
+	if (*lists < elsewhere.list)
+		*lists = elsewhere.list;
+	return patterns;
+}
+
+static struct mse_patterns *parse_users(struct json_object *object,
+					struct mse_interest_names *names,
+					unsigned int *lists, bool *corrupt_r)
+{
+	struct json_object *list;
+
+	if (!json_object_object_get_ex(object, "userList", &list))
+		return parse_patterns(object, "users", 0, corrupt_r);
+	return parse_list(list, names, lists, corrupt_r);
+}
+
 static int parse_subscription(struct json_object *object,
 			      struct mse_subscription *subscription,
-			      bool *corrupt_r)
+			      struct mse_interest_names *names,
+			      unsigned int *lists, bool *corrupt_r)
 {
 	if (!json_object_is_type(object, json_type_object)) {
 		*corrupt_r = true;
@@ -169,7 +230,7 @@ static int parse_subscription(struct json_object *object,
 	}
 	if (parse_types(object, &subscription->types, corrupt_r) < 0)
 		return -1;
-	subscription->users = parse_patterns(object, "users", 0, corrupt_r);
+	subscription->users = parse_users(object, names, lists, corrupt_r);
 	if (subscription->users == NULL)
 		return -1;
 	subscription->mailboxes = parse_patterns(object, "mailboxes",
@@ -186,6 +247,7 @@ static int parse_subscriptions(struct json_object *document,
 	struct json_object *array =
 		member(document, "subscriptions", json_type_array);
 	struct mse_subscription *subscription;
+	unsigned int lists = 0;
 	size_t i, count;
 
 	if (array == NULL) {
@@ -200,11 +262,14 @@ static int parse_subscriptions(struct json_object *document,
 	for (i = 0; i < count; i++) {
 		subscription = &interest->subscriptions[interest->count++];
 		if (parse_subscription(json_object_array_get_idx(array, i),
-				       subscription, corrupt_r) < 0)
+				       subscription, interest->names, &lists,
+				       corrupt_r) < 0)
 			return -1;
 		interest->types |= subscription->types;
 		interest->optionals |= subscription->optionals;
 	}
+	if (interest->names != NULL)
+		mse_interest_names_set_lists(interest->names, lists);
 	return 0;
 }
 
@@ -286,34 +351,161 @@ static struct json_object *parse_text(const char *text, size_t len)
 	return document;
 }
 
+static int not_a_document(struct mse_error *error_r)
+{
+	mse_error_set(error_r, "the interest file is not a JSON document; all "
+		      "events are taken");
+	return 1;
+}
+
+static int damaged(struct mse_error *error_r)
+{
+	mse_error_set(error_r, "the interest file is damaged or of another "
+		      "version; all events are taken");
+	return 1;
+}
+
+/* Takes names (NULL: they do not stand apart). */
+static int take_document(struct json_object *document,
+			 struct mse_interest_names *names,
+			 struct mse_interest **interest_r,
+			 struct mse_error *error_r)
+{
+	struct mse_interest *interest = calloc(1, sizeof(*interest));
+	bool corrupt = false;
+
+	if (interest == NULL) {
+		mse_interest_names_free(&names);
+		return -1;
+	}
+	interest->names = names;
+	if (parse_document(document, interest, &corrupt) == 0) {
+		*interest_r = interest;
+		return 0;
+	}
+	mse_interest_free(&interest);
+	return corrupt ? damaged(error_r) : -1;
+}
+
 int mse_interest_parse(const char *text, size_t len,
 		       struct mse_interest **interest_r,
 		       struct mse_error *error_r)
 {
 	struct json_object *document = parse_text(text, len);
-	struct mse_interest *interest;
-	bool corrupt = false;
 	int ret;
 
-	if (document == NULL) {
-		mse_error_set(error_r, "the interest file is not a JSON "
-			      "document; all events are taken");
-		return 1;
-	}
-	interest = calloc(1, sizeof(*interest));
-	ret = interest == NULL ? -1 :
-		parse_document(document, interest, &corrupt);
+	if (document == NULL)
+		return not_a_document(error_r);
+	ret = take_document(document, NULL, interest_r, error_r);
 	json_object_put(document);
-	if (ret == 0) {
-		*interest_r = interest;
-		return 0;
+	return ret;
+}
+
+/* Whether the document's first line ends with the beginning of the names; that
+   line alone. */
+static bool is_head(const struct mse_buf *buf, size_t line)
+{
+	const size_t len = sizeof(MSE_INTEREST_NAMES_BEGIN) - 1;
+
+	return line >= len && memcmp(buf->data + line - len,
+				     MSE_INTEREST_NAMES_BEGIN, len) == 0;
+}
+
+/* Of an open file; up to its first line if the names follow (*line_r is that
+   line's length), else (0) all of it. */
+static int read_file(int fd, struct mse_buf *buf, size_t *line_r,
+		     struct mse_error *error_r)
+{
+	char chunk[16384];
+	const char *lf;
+	bool seen = false;
+	ssize_t n;
+
+	*line_r = 0;
+	while ((n = read(fd, chunk, sizeof(chunk))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return mse_error_set(error_r, "cannot read %s: %s; all "
+					     "events are taken",
+					     MSE_INTEREST_NAME,
+					     strerror(errno));
+		mse_buf_append(buf, chunk, (size_t)n);
+		if (mse_buf_failed(buf))
+			return mse_error_set(error_r, "%s is larger than %d "
+					     "octets, or memory is out; all "
+					     "events are taken",
+					     MSE_INTEREST_NAME,
+					     MSE_INTEREST_MAX);
+		lf = seen ? NULL : memchr(chunk, '\n', (size_t)n);
+		if (lf == NULL)
+			continue;
+		seen = true;
+		*line_r = buf->len - (size_t)n + (size_t)(lf - chunk) + 1;
+		if (is_head(buf, *line_r))
+			return 0;
+		*line_r = 0;
 	}
-	mse_interest_free(&interest);
-	if (!corrupt)
-		return -1;
-	mse_error_set(error_r, "the interest file is damaged or of another "
-		      "version; all events are taken");
-	return 1;
+	return 0;
+}
+
+/* Takes the descriptor. Where the names end is told by the head and by the
+   file's size: a part that is missing shows. */
+static int load_head(int fd, off_t size, struct mse_buf *buf, size_t line,
+		     struct mse_interest **interest_r,
+		     struct mse_error *error_r)
+{
+	const size_t tail = sizeof(MSE_INTEREST_NAMES_END) - 1;
+	struct json_object *document, *octets;
+	struct mse_interest_names *names;
+	int64_t len;
+	int ret;
+
+	mse_buf_truncate(buf, line);
+	mse_buf_append_str(buf, MSE_INTEREST_NAMES_END);
+	document = parse_text(mse_buf_str(buf), buf->len);
+	octets = document == NULL ? NULL :
+		member(document, "namesOctets", json_type_int);
+	len = octets == NULL ? -1 : json_object_get_int64(octets);
+	if (len < 0 || len != (int64_t)size - (int64_t)(line + tail)) {
+		(void)close(fd);
+		ret = document == NULL ? not_a_document(error_r) :
+			damaged(error_r);
+	} else {
+		names = mse_interest_names_new(fd, line,
+					       line + (uint64_t)len);
+		ret = names == NULL ? -1 :
+			take_document(document, names, interest_r, error_r);
+	}
+	json_object_put(document);
+	return ret;
+}
+
+int mse_interest_load(int fd, struct mse_interest **interest_r,
+		      struct mse_error *error_r)
+{
+	struct mse_buf buf;
+	struct stat st;
+	size_t line;
+	int ret = 1;
+
+	mse_buf_init(&buf, MSE_INTEREST_MAX);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		mse_error_set(error_r, "%s is not a regular file; all events "
+			      "are taken", MSE_INTEREST_NAME);
+		(void)close(fd);
+	} else if (read_file(fd, &buf, &line, error_r) < 0) {
+		(void)close(fd);
+	} else if (line > 0) {
+		ret = load_head(fd, st.st_size, &buf, line, interest_r,
+				error_r);
+	} else {
+		(void)close(fd);
+		ret = mse_interest_parse(mse_buf_str(&buf), buf.len,
+					 interest_r, error_r);
+	}
+	mse_buf_clear(&buf);
+	return ret;
 }
 
 static int add_string(struct json_object *array, const char *text)
@@ -368,6 +560,38 @@ static int give_patterns(struct json_object *object, const char *name,
 	return give_strings(object, name, list, count);
 }
 
+/* What of a list stands apart, and what does not. `number` is 0 if nothing
+   does. */
+static int give_users(struct json_object *object,
+		      const struct mse_patterns *users, unsigned int number)
+{
+	struct json_object *list, *patterns;
+	size_t i, count;
+	const char *const *all;
+	bool takes = false;
+
+	if (number == 0 || mse_interest_names_count(users) == 0)
+		return give_patterns(object, "users", users);
+	list = json_object_new_object();
+	patterns = json_object_new_array();
+	if (give_strings(object, "users", NULL, 0) < 0 ||
+	    give(object, "userList", list) < 0 ||
+	    give(list, "patterns", patterns) < 0)
+		return -1;
+	all = mse_patterns_list(users, &count);
+	for (i = 0; i < count; i++) {
+		if (mse_pattern_is_key(all[i])) {
+			takes = takes || all[i][0] != '!';
+		} else if (add_string(patterns, all[i]) < 0) {
+			return -1;
+		}
+	}
+	if (give(list, "number",
+		 json_object_new_int64((int64_t)number)) < 0)
+		return -1;
+	return give(list, "takes", json_object_new_boolean(takes));
+}
+
 static int give_types(struct json_object *object, mse_event_types_t types)
 {
 	const char *names[MSE_EVENT_TYPE_COUNT];
@@ -409,7 +633,8 @@ static int give_optionals(struct json_object *object,
 
 /* subscription->mailboxes NULL: all. */
 static int format_subscription(struct json_object *array,
-			       const struct mse_subscription *subscription)
+			       const struct mse_subscription *subscription,
+			       unsigned int number)
 {
 	struct json_object *object = json_object_new_object();
 
@@ -418,7 +643,7 @@ static int format_subscription(struct json_object *array,
 		return -1;
 	}
 	if (give_types(object, subscription->types) < 0 ||
-	    give_patterns(object, "users", subscription->users) < 0 ||
+	    give_users(object, subscription->users, number) < 0 ||
 	    give_patterns(object, "mailboxes", subscription->mailboxes) < 0)
 		return -1;
 	return give_optionals(object, subscription);
@@ -427,20 +652,22 @@ static int format_subscription(struct json_object *array,
 /* What an endpoint wants, and what must be known to derive it: for the same
    users, whatever mailbox it happens in. */
 static int format_wanted(struct json_object *array,
-			 const struct mse_subscription *wanted)
+			 const struct mse_subscription *wanted,
+			 unsigned int number)
 {
 	struct mse_subscription behind = {
 		.types = mse_event_types_behind(wanted->types),
 		.users = wanted->users
 	};
 
-	if (format_subscription(array, wanted) < 0)
+	if (format_subscription(array, wanted, number) < 0)
 		return -1;
-	return behind.types == 0 ? 0 : format_subscription(array, &behind);
+	return behind.types == 0 ? 0 :
+		format_subscription(array, &behind, number);
 }
 
 static int format_document(struct json_object *document,
-			   const struct mse_interest *interest)
+			   const struct mse_interest *interest, bool apart)
 {
 	struct json_object *array;
 	size_t i;
@@ -460,19 +687,54 @@ static int format_document(struct json_object *document,
 	if (give(document, "subscriptions", array) < 0)
 		return -1;
 	for (i = 0; i < interest->count; i++) {
-		if (format_wanted(array, &interest->subscriptions[i]) < 0)
+		if (format_wanted(array, &interest->subscriptions[i],
+				  apart ? (unsigned int)i + 1 : 0) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+static bool stand_apart(const struct mse_interest *interest)
+{
+	size_t i, names = 0;
+
+	for (i = 0; i < interest->count; i++)
+		names += mse_interest_names_count(
+			interest->subscriptions[i].users);
+	return names >= MSE_INTEREST_NAMES_MIN &&
+		interest->count <= MSE_INTEREST_LISTS_MAX;
+}
+
+/* In place of the document's last brace. */
+static void append_names(const struct mse_interest *interest,
+			 struct mse_buf *buf)
+{
+	struct mse_buf names;
+
+	mse_buf_init(&names, MSE_INTEREST_MAX);
+	mse_interest_names_format(interest->subscriptions, interest->count,
+				  &names);
+	if (mse_buf_failed(&names) || buf->len == 0) {
+		buf->failed = true;
+	} else {
+		mse_buf_truncate(buf, buf->len - 1);
+		mse_buf_appendf(buf, ",\"namesOctets\":%zu,", names.len);
+		mse_buf_append_str(buf, MSE_INTEREST_NAMES_BEGIN);
+		mse_buf_append(buf, names.data, names.len);
+		mse_buf_append_str(buf, MSE_INTEREST_NAMES_END);
+	}
+	mse_buf_clear(&names);
 }
 
 void mse_interest_format(const struct mse_interest *interest,
 			 struct mse_buf *buf)
 {
 	struct json_object *document = json_object_new_object();
+	bool apart = stand_apart(interest);
 	const char *text = NULL;
 
-	if (document != NULL && format_document(document, interest) == 0) {
+	if (document != NULL &&
+	    format_document(document, interest, apart) == 0) {
 		text = json_object_to_json_string_ext(
 			document, JSON_C_TO_STRING_PLAIN |
 			JSON_C_TO_STRING_NOSLASHESCAPE);
@@ -481,6 +743,9 @@ void mse_interest_format(const struct mse_interest *interest,
 		buf->failed = true;
 	else
 		mse_buf_append_str(buf, text);
-	mse_buf_append_char(buf, '\n');
+	if (apart)
+		append_names(interest, buf);
+	else
+		mse_buf_append_char(buf, '\n');
 	json_object_put(document);
 }

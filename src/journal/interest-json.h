@@ -4,8 +4,15 @@
 #include "base/buf.h"
 #include "journal/interest.h"
 
-/* 0 with *interest_r, 1 and a sentence if text is not an interest of a
-   version we know, -1 if memory is out. */
+/* Some 200,000 names are 6 MB. */
+#define MSE_INTEREST_MAX (64 * 1024 * 1024)
+
+/* An open file: reads what it needs, and takes the descriptor in any case. 0
+   with *interest_r, 1 and a sentence if it cannot be read or is not an interest
+   of a version we know, -1 if memory is out. */
+int mse_interest_load(int fd, struct mse_interest **interest_r,
+		      struct mse_error *error_r);
+/* The same of a document in memory whose names do not stand apart. */
 int mse_interest_parse(const char *text, size_t len,
 		       struct mse_interest **interest_r,
 		       struct mse_error *error_r);

@@ -19,9 +19,8 @@
 #include "base/file.h"
 #include "journal/format.h"
 #include "journal/interest-json.h"
+#include "journal/interest-names.h"
 
-/* Some 200,000 names in one list are 6 MB. */
-#define INTEREST_MAX (64 * 1024 * 1024)
 #define INTEREST_MODE 0640
 
 static int take_everything(struct mse_interest *interest)
@@ -70,6 +69,7 @@ void mse_interest_free(struct mse_interest **_interest)
 		free(interest->expire_services[i]);
 	free(interest->expire_services);
 	free(interest->server_name);
+	mse_interest_names_free(&interest->names);
 	free(interest);
 }
 
@@ -82,29 +82,23 @@ static int everything(struct mse_interest **interest_r)
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r)
 {
-	struct mse_buf buf;
-	struct mse_error error;
+	/* NONBLOCK: opening a FIFO must not wait for a writer. */
+	int fd = openat(dir_fd, MSE_INTEREST_NAME,
+			O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int ret;
 
 	*interest_r = NULL;
-	mse_buf_init(&buf, INTEREST_MAX);
-	if (mse_file_read(dir_fd, MSE_INTEREST_NAME, &buf, &error) < 0) {
-		if (errno == ENOENT) {
-			*interest_r = mse_interest_new(false);
-			ret = *interest_r == NULL ? -1 : 0;
-		} else {
-			mse_error_set(error_r, "%s; all events are taken",
-				      error.text);
-			ret = everything(interest_r);
-		}
-	} else {
-		ret = mse_interest_parse(mse_buf_str(&buf), buf.len,
-					 interest_r, error_r);
-		if (ret == 1)
-			ret = everything(interest_r);
+	if (fd < 0 && errno == ENOENT) {
+		*interest_r = mse_interest_new(false);
+		return *interest_r == NULL ? -1 : 0;
 	}
-	mse_buf_clear(&buf);
-	return ret;
+	if (fd < 0) {
+		mse_error_set(error_r, "cannot open %s: %s; all events are "
+			      "taken", MSE_INTEREST_NAME, strerror(errno));
+		return everything(interest_r);
+	}
+	ret = mse_interest_load(fd, interest_r, error_r);
+	return ret == 1 ? everything(interest_r) : ret;
 }
 
 /* Mail processes without the group (doveadm, dovecot-lda) read the file while
@@ -123,7 +117,7 @@ static bool stands_already(int dir_fd, const struct mse_buf *wanted)
 	    st.st_uid != geteuid() || st.st_gid != dir.st_gid ||
 	    (size_t)st.st_size != wanted->len)
 		return false;
-	mse_buf_init(&buf, INTEREST_MAX);
+	mse_buf_init(&buf, MSE_INTEREST_MAX);
 	same = mse_file_read(dir_fd, MSE_INTEREST_NAME, &buf, &error) == 0 &&
 		buf.len == wanted->len &&
 		memcmp(buf.data, wanted->data, buf.len) == 0;
@@ -137,7 +131,7 @@ int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 	struct mse_buf buf;
 	int ret;
 
-	mse_buf_init(&buf, INTEREST_MAX);
+	mse_buf_init(&buf, MSE_INTEREST_MAX);
 	mse_interest_format(interest, &buf);
 	if (mse_buf_failed(&buf)) {
 		ret = mse_error_set(error_r, "the interest file would be too "

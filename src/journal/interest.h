@@ -23,6 +23,9 @@ struct mse_interest {
 	bool flag_events_full;
 	char **expire_services;   /* NULL-terminated; never NULL */
 	char *server_name;        /* host in IMAP URLs; NULL: Dovecot's */
+	/* Names of users that are looked up in the file as it was when it was
+	   read; NULL: there are few, the subscriptions have them. */
+	struct mse_interest_names *names;
 };
 
 /* Nothing, or all events and facts, but no optional parameters. NULL if
@@ -34,8 +37,8 @@ struct mse_interest *mse_interest_new(bool all);
    -1 only if memory is out. */
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
-/* interest has what the endpoints want; the file also what is behind it. A
-   file that says just that is left as it is. */
+/* interest has what the endpoints want (names is not looked at); the file also
+   what is behind it. A file that says just that is left as it is. */
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 		       struct mse_error *error_r);
 void mse_interest_free(struct mse_interest **interest);

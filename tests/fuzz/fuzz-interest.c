@@ -1,10 +1,13 @@
 /*
  * An interest file of any octets. What is taken says the same after it was
- * written out again, and whatever is refused has a reason.
+ * written out again, and whatever is refused has a reason. As a file it may
+ * have names that are looked up where they stand.
  */
 #include "fuzz.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "journal/interest-json.h"
 #include "journal/interest.h"
@@ -80,6 +83,28 @@ static void check_interest(const struct mse_interest *interest)
 	mse_buf_clear(&buf);
 }
 
+static void check_file(const uint8_t *data, size_t size)
+{
+	struct mse_interest *interest = NULL;
+	struct mse_error error = { "" };
+	int fd = memfd_create("interest", MFD_CLOEXEC);
+	size_t i;
+
+	FUZZ_CHECK(fd >= 0);
+	FUZZ_CHECK(write(fd, data, size) == (ssize_t)size);
+	FUZZ_CHECK(lseek(fd, 0, SEEK_SET) == 0);
+	if (mse_interest_load(fd, &interest, &error) != 0) {
+		FUZZ_CHECK(error.text[0] != '\0' && interest == NULL);
+		return;
+	}
+	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		/* Looked up, then from memory. */
+		FUZZ_CHECK(mse_interest_wants(interest, &routes[i]) ==
+			   mse_interest_wants(interest, &routes[i]));
+	}
+	mse_interest_free(&interest);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct mse_interest *interest = NULL;
@@ -87,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 65536)
 		return 0;
+	check_file(data, size);
 	if (mse_interest_parse((const char *)data, size, &interest,
 			       &error) != 0) {
 		FUZZ_CHECK(error.text[0] != '\0' && interest == NULL);

@@ -21,8 +21,10 @@ endpoint one {
     url = "http://127.0.0.1:9/"
     secret = {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqrTwjU"}
     events = {%s}
+    users = {%s}
 }
 """
+USER = "cost@example.org"
 STORE = ["STORE 1 +FLAGS (\\Flagged)", "STORE 1 -FLAGS (\\Flagged)"]
 APPEND = ["APPEND Bench {mail}"]
 
@@ -34,12 +36,12 @@ def counters():
         for name, events in (("without", None), ("other", '"MailboxRename"'),
                              ("all", "")):
             dovecot = Dovecot(plugin=events is not None, daemon="foreground",
-                              config=ENDPOINT % events if events is not None
-                              else "")
+                              config=ENDPOINT % (events, "")
+                              if events is not None else "")
             made[name] = None, dovecot
             if events is not None:
                 dovecot.start_daemon()
-            made[name] = Counter(dovecot, 20), dovecot
+            made[name] = Counter(dovecot, 20, USER), dovecot
         yield {name: counter for name, (counter, _) in made.items()}
     except CannotCount as why:
         pytest.skip(str(why))
@@ -118,3 +120,65 @@ def test_system_calls(counters, commands, beside):
                     "pwrite64"]
     assert other <= plain + 1
     assert wanted <= plain + len(ours) + beside
+
+
+SESSION = ["SELECT INBOX", "LOGOUT"]
+
+
+def of_many(count):
+    """Patterns: names, whole domains, exclusions, and a few to be walked."""
+    kinds = ("user{0}@example.org", "*@domain{0}.example", "!no{0}@a.example",
+             "{0}@b.example")
+    return [kinds[n % len(kinds)].format(n) for n in range(count - 3)] + [
+        "we*d@example.net", USER, "!left@example.org"]
+
+
+def records(dovecot, user):
+    """What the journal has of them."""
+    return sum(path.read_bytes().count(f'"user":"{user}"'.encode())
+               for path in dovecot.state.glob("journal*"))
+
+
+@pytest.fixture(scope="module")
+def listed():
+    made = {}
+    try:
+        for count in (10, 200_000):
+            users = ", ".join(f'"{one}"' for one in of_many(count))
+            made[count] = Dovecot(daemon="foreground",
+                                  config=ENDPOINT % ("", users))
+            made[count].start_daemon()
+        yield made
+    finally:
+        for dovecot in made.values():
+            dovecot.remove()
+
+
+def test_login_with_many_users(listed):
+    """A mail process looks its own user up in the interest."""
+    try:
+        counts = {count: Counter(dovecot, 1, USER).instructions(SESSION)
+                  for count, dovecot in listed.items()}
+    except CannotCount as why:
+        pytest.skip(str(why))
+    print(counts)
+    assert counts[200_000] <= 1.03 * counts[10], counts
+    for dovecot in listed.values():
+        # Made and measured: two sessions, each a Login and a Logout at least.
+        assert records(dovecot, USER) >= 4
+
+
+@pytest.mark.parametrize("user, wanted", [
+    ("user4@example.org", True), ("user199996@example.org", True),
+    ("user5@example.org", False), ("user4@example.or", False),
+    ("anybody@domain1.example", True), ("anybody@domain2.example", False),
+    ("x@y@domain199993.example", True), ("no2@a.example", False),
+    ("weird@example.net", True), ("we@example.net", False),
+    ("left@example.org", False),
+])
+def test_the_right_ones_of_many(listed, user, wanted):
+    try:
+        Counter(listed[200_000], 0, user)
+    except CannotCount as why:
+        pytest.skip(str(why))
+    assert (records(listed[200_000], user) > 0) is wanted

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -326,6 +327,334 @@ static void test_unknown_names(void **state)
 	close(dir_fd);
 }
 
+/* Names that stand apart: enough of them to. */
+enum { APART = 300 };
+static const char *const odd_names[] = {
+	"quo\"te", "back\\slash", "back\\\"", "tab\there", "line\nfeed", "\x01",
+	"\xc3\xa9", "\xff", "a", "ab", "a\"", "a!", "a]", "a[", "a\\", "!",
+	"*@domain.example", "*@d", "*@", "u@d@e", "*@quo\"te", "@d"
+};
+static const char *const odd_wild[] = {
+	"", "z*", "?", "*@*", "*@a@b", "*x@domain.example"
+};
+
+static const char *pick(const char *const *names, size_t count)
+{
+	return names[(size_t)random() % count];
+}
+
+/* One of few, so that lists meet. */
+static const char *any_name(char name[static 64])
+{
+	if (random() % 4 == 0)
+		return pick(odd_names, sizeof(odd_names) / sizeof(char *));
+	(void)snprintf(name, 64, "user%ld@%ld.example", random() % 400,
+		       random() % 3);
+	return name;
+}
+
+static struct mse_patterns *random_list(void)
+{
+	size_t i, count = random() % 3 == 0 ? 0 : (size_t)random() % APART;
+	char *list[APART], name[64];
+	struct mse_patterns *patterns;
+	const char *text;
+
+	for (i = 0; i < count; i++) {
+		text = random() % 50 != 0 ? any_name(name) :
+			pick(odd_wild, sizeof(odd_wild) / sizeof(char *));
+		list[i] = malloc(strlen(text) + 2);
+		(void)sprintf(list[i], "%s%s", random() % 4 == 0 ? "!" : "",
+			      text);
+	}
+	patterns = mse_patterns_new((const char *const *)list, count, 0);
+	while (i > 0)
+		free(list[--i]);
+	return patterns;
+}
+
+static struct mse_interest *random_interest(size_t count)
+{
+	struct mse_interest *interest = mse_interest_new(false);
+	size_t i;
+
+	interest->subscriptions = calloc(count,
+					 sizeof(*interest->subscriptions));
+	for (i = 0; i < count; i++) {
+		struct mse_subscription *one =
+			&interest->subscriptions[interest->count++];
+
+		one->types = MSE_EVENT_BIT(MSE_EVENT_MESSAGE_NEW);
+		one->users = random_list();
+		one->mailboxes = mse_patterns_new(NULL, 0,
+						  MSE_PATTERNS_MAILBOX);
+		interest->types |= one->types;
+	}
+	return interest;
+}
+
+static void same_answers(const struct mse_interest *interest,
+			 const struct mse_interest *back, const char *name)
+{
+	size_t i;
+
+	assert_int_equal(back->count, interest->count);
+	for (i = 0; i < interest->count; i++) {
+		if (mse_patterns_match(back->subscriptions[i].users, name) !=
+		    mse_patterns_match(interest->subscriptions[i].users, name))
+			fail_msg("list %zu says another thing of \"%s\"", i,
+				 name);
+	}
+}
+
+/* Whatever stands apart says what the lists say. */
+static void test_names_apart(void **state)
+{
+	int dir_fd = open_dir(*state), round;
+	struct mse_interest *interest, *back;
+	struct mse_error error;
+	unsigned int apart = 0;
+	char name[64];
+	size_t i;
+
+	srandom(5423);
+	for (round = 0; round < 40; round++) {
+		interest = random_interest(1 + (size_t)random() % 5);
+		assert_int_equal(mse_interest_write(dir_fd, interest, &error),
+				 0);
+		assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+		apart += back->names != NULL;
+		same_answers(interest, back, "");
+		for (i = 0; i < sizeof(odd_names) / sizeof(char *); i++)
+			same_answers(interest, back, odd_names[i]);
+		for (i = 0; i < 300; i++)
+			same_answers(interest, back, any_name(name));
+		/* Said from memory. */
+		same_answers(interest, back, "user1@0.example");
+		same_answers(interest, back, "user1@0.example");
+		mse_interest_free(&back);
+		mse_interest_free(&interest);
+	}
+	assert_true(apart > 20 && apart < 40);
+	close(dir_fd);
+}
+
+/* So many names, of which number 7 is so long. */
+enum { MANY = 2000 };
+static struct mse_interest *write_some_names(int dir_fd, size_t count,
+					     size_t long_name)
+{
+	struct mse_interest *interest = mse_interest_new(true);
+	struct mse_subscription *one = &interest->subscriptions[0];
+	char *list[MANY];
+	struct mse_error error;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		list[i] = calloc(1, i == 7 && long_name > 64 ? long_name + 1 :
+				 64);
+		if (i == 7 && long_name > 0)
+			memset(list[i], 'm', long_name);
+		else
+			(void)snprintf(list[i], 64, "user%zu@example.org", i);
+	}
+	mse_patterns_free(&one->users);
+	one->users = mse_patterns_new((const char *const *)list, count, 0);
+	for (i = 0; i < count; i++)
+		free(list[i]);
+	assert_int_equal(mse_interest_write(dir_fd, interest, &error), 0);
+	return interest;
+}
+
+static struct mse_interest *write_names(int dir_fd, size_t long_name)
+{
+	return write_some_names(dir_fd, 200, long_name);
+}
+
+static bool wants(const struct mse_interest *interest, const char *owner)
+{
+	const struct mse_event_route route = {
+		.type = MSE_EVENT_MESSAGE_NEW, .owner = owner,
+		.mailbox = "INBOX"
+	};
+
+	return mse_interest_wants(interest, &route);
+}
+
+static void test_long_names(void **state)
+{
+	static const size_t lengths[] = { 2000, 5000, 70000, 600000, 1100000 };
+	int dir_fd = open_dir(*state);
+	struct mse_interest *interest, *back;
+	struct mse_error error;
+	char *name;
+	size_t i;
+
+	for (i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+		interest = write_names(dir_fd, lengths[i]);
+		name = calloc(1, lengths[i] + 1);
+		memset(name, 'm', lengths[i]);
+		assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+		assert_non_null(back->names);
+		assert_true(wants(back, name));
+		assert_true(wants(back, "user8@example.org"));
+		assert_true(wants(back, "user99@example.org"));
+		/* Beyond a million octets who looks there takes everybody. */
+		if (lengths[i] < 1000000) {
+			assert_false(wants(back, "user7@example.org"));
+			name[lengths[i] - 1] = 'n';
+			assert_false(wants(back, name));
+			name[lengths[i] - 1] = '\0';
+			assert_false(wants(back, name));
+		}
+		mse_interest_free(&back);
+		mse_interest_free(&interest);
+		free(name);
+	}
+	close(dir_fd);
+}
+
+/* Who has read the old file stays with it, whole; who finds it shortened takes
+   everybody. */
+static void test_names_replaced(void **state)
+{
+	int dir_fd = open_dir(*state), fd;
+	struct mse_interest *interest, *old, *fresh;
+	struct mse_error error;
+	struct stat st;
+
+	interest = write_some_names(dir_fd, MANY, 0);
+	assert_int_equal(mse_interest_read(dir_fd, &old, &error), 0);
+	fd = openat(dir_fd, "interest", O_WRONLY);
+	mse_interest_free(&interest);
+	interest = write_some_names(dir_fd, MANY, 100);
+	assert_int_equal(mse_interest_read(dir_fd, &fresh, &error), 0);
+	assert_true(wants(old, "user7@example.org"));
+	assert_false(wants(fresh, "user7@example.org"));
+	assert_false(wants(old, "user2000@example.org"));
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ftruncate(fd, st.st_size / 2), 0);
+	assert_true(wants(old, "user99x@example.org"));
+	/* What was looked up before it was shortened. */
+	assert_false(wants(old, "user2000@example.org"));
+	close(fd);
+	mse_interest_free(&old);
+	mse_interest_free(&fresh);
+	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
+static void replace(int dir_fd, const void *data, size_t len)
+{
+	struct mse_error error;
+
+	assert_int_equal(mse_file_replace(dir_fd, "interest", 0640, data, len,
+					  &error), 0);
+}
+
+/* A file that is cut or longer than its head says is damaged as a whole; in a
+   line that is none everybody is taken. */
+static void test_names_damaged(void **state)
+{
+	int dir_fd = open_dir(*state), ret;
+	struct mse_interest *interest, *back;
+	struct mse_error error;
+	struct mse_buf buf;
+	char *names, *line;
+	size_t len, i;
+
+	interest = write_names(dir_fd, 0);
+	mse_interest_free(&interest);
+	mse_buf_init(&buf, 1024 * 1024);
+	assert_int_equal(mse_file_read(dir_fd, "interest", &buf, &error), 0);
+	names = strchr(buf.data, '\n') + 1;
+	for (len = 0; len < buf.len; len += len < 500 ? 1 : 61) {
+		replace(dir_fd, buf.data, len);
+		assert_int_equal(mse_interest_read(dir_fd, &back, &error), 1);
+		assert_true(wants(back, "user201@example.org"));
+		mse_interest_free(&back);
+	}
+	mse_buf_append_char(&buf, '\n');
+	replace(dir_fd, buf.data, buf.len);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 1);
+	mse_interest_free(&back);
+	mse_buf_truncate(&buf, buf.len - 1);
+
+	/* Octets of any line: each answer is one, and none is a crash. */
+	names = strchr(buf.data, '\n') + 1;
+	for (i = 0; i < (size_t)(buf.data + buf.len - names); i += 3) {
+		char was = names[i];
+
+		names[i] = "\n\"\\\0,-[9"[i % 8];
+		replace(dir_fd, buf.data, buf.len);
+		ret = mse_interest_read(dir_fd, &back, &error);
+		assert_true(ret == 0);
+		(void)wants(back, "user7@example.org");
+		(void)wants(back, "user199@example.org");
+		(void)wants(back, "a");
+		mse_interest_free(&back);
+		names[i] = was;
+	}
+	/* Zeros, as some file systems show after a power cut. */
+	memset(names, 0, (size_t)(buf.data + buf.len - 3 - names));
+	replace(dir_fd, buf.data, buf.len);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+	assert_true(wants(back, "user201@example.org"));
+	mse_interest_free(&back);
+	/* A list that there is not. */
+	memset(names, ' ', (size_t)(buf.data + buf.len - 3 - names));
+	line = buf.data + buf.len - 3 - sizeof("\"a\":[2]\n") + 1;
+	memcpy(line, "\"a\":[2]\n", sizeof("\"a\":[2]\n") - 1);
+	line[-1] = '\n';
+	names[0] = '"';
+	memcpy(names + 1, "0\":[1],", 7);
+	replace(dir_fd, buf.data, buf.len);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 0);
+	assert_true(wants(back, "a"));
+	assert_true(wants(back, "0"));
+	assert_false(wants(back, "00"));
+	mse_interest_free(&back);
+	mse_buf_clear(&buf);
+	close(dir_fd);
+}
+
+/* Who knows nothing of names apart finds one JSON document, in which nobody is
+   left out. */
+static void test_names_for_others(void **state)
+{
+	int dir_fd = open_dir(*state);
+	struct mse_interest *interest = write_names(dir_fd, 0), *back;
+	struct json_object *document, *value, *names;
+	struct mse_error error;
+	struct mse_buf buf;
+
+	mse_buf_init(&buf, 1024 * 1024);
+	assert_int_equal(mse_file_read(dir_fd, "interest", &buf, &error), 0);
+	document = json_tokener_parse(buf.data);
+	assert_non_null(document);
+	assert_true(json_object_object_get_ex(document, "names", &names));
+	assert_int_equal(json_object_object_length(names), 200);
+	assert_true(json_object_object_get_ex(names, "user9@example.org",
+					      &value));
+	assert_int_equal(json_object_array_length(value), 1);
+	assert_true(json_object_object_get_ex(document, "subscriptions",
+					      &value));
+	value = json_object_array_get_idx(value, 0);
+	assert_true(json_object_object_get_ex(value, "users", &value));
+	assert_int_equal(json_object_array_length(value), 0);
+	/* Written by another hand: its names cannot be looked up. */
+	mse_buf_reset(&buf);
+	mse_buf_append_str(&buf, json_object_to_json_string(document));
+	replace(dir_fd, buf.data, buf.len);
+	assert_int_equal(mse_interest_read(dir_fd, &back, &error), 1);
+	assert_true(wants(back, "user201@example.org"));
+	mse_interest_free(&back);
+	mse_interest_free(&interest);
+	json_object_put(document);
+	mse_buf_clear(&buf);
+	close(dir_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +666,9 @@ int main(void)
 		D(test_corrupt),
 		D(test_wanted),
 		D(test_unknown_names),
+		D(test_names_apart), D(test_long_names),
+		D(test_names_replaced), D(test_names_damaged),
+		D(test_names_for_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
