@@ -269,13 +269,30 @@ void mse_replay_answered(struct mse_item *item)
 	mse_job_submit(job);
 }
 
-/* The row is not there: somebody else's hand in the ledger. Whatever the
-   lane has next. */
+/* The row is not there: somebody else's hand in the ledger. Its number is
+   announced, and the lane goes on with whatever it has next. */
 static void fetch_lost(struct mse_endpoint *endpoint, struct mse_lane *lane)
 {
+	struct mse_gap gap = {
+		.reason = "the ledger has lost an event that was parked",
+		.lost = 1,
+		.from = lane->head.sequence,
+		.to = lane->head.sequence
+	};
+
+	endpoint->probing = false;
+	/* Not before a number given now is certainly new. */
+	if (!endpoint->caught_up || mse_gap_add(endpoint, &gap) < 0) {
+		lane->not_before_ms = mse_deliver_mono(endpoint->deliver) +
+			NOT_YET_MS;
+		mse_endpoint_update_lane(endpoint, lane);
+		return;
+	}
 	leave_row(endpoint, lane, 0);
 	lane->head.sequence = 0;
-	endpoint->probing = false;
+	/* It has nothing to send until that is known. */
+	if (lane->parked > 0)
+		mse_parked_next(endpoint, lane);
 	mse_endpoint_update_lane(endpoint, lane);
 }
 

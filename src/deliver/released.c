@@ -15,6 +15,7 @@ struct jump {
 	struct mse_row_copy row; /* the Gap's */
 	bool has_row;
 	struct mse_ledger_cursor cursor;
+	struct mse_journal_sync *sync; /* before the cursor */
 };
 
 static int store(struct mse_ledger *ledger, void *context,
@@ -25,6 +26,8 @@ static int store(struct mse_ledger *ledger, void *context,
 
 	if (jump->has_row &&
 	    mse_ledger_put_row(ledger, name, &jump->row.row, error_r) < 0)
+		return -1;
+	if (mse_journal_sync_run(jump->sync, error_r) < 0)
 		return -1;
 	return mse_ledger_put_cursor(ledger, name, &jump->cursor, error_r);
 }
@@ -87,24 +90,44 @@ static int jump_over(struct jump *jump, const struct mse_journal_file *file,
 	return 0;
 }
 
+/* A commit of the cursor that failed, from before, comes again. */
+static void correct_failed(struct mse_endpoint *endpoint)
+{
+	struct mse_job *job;
+
+	for (job = endpoint->failed_jobs; job != NULL; job = job->next_failed) {
+		if (job->has_cursor)
+			job->cursor = endpoint->cursor;
+	}
+}
+
 /* Memory first: once it is committed nothing can fail. */
 static int commit(struct jump *jump, const struct mse_gap *gap,
 		  struct mse_error *error_r)
 {
 	struct mse_endpoint *endpoint = jump->endpoint;
 	struct mse_deliver *deliver = endpoint->deliver;
+	int ret;
 
 	mse_window_cursor(endpoint, &jump->cursor);
-	if (jump->has_row &&
-	    mse_gap_begin(endpoint, &jump->row.row, gap->from) < 0)
+	if (mse_journal_sync_begin(deliver->parts.journal, &jump->sync) < 0)
 		return mse_error_set(error_r, "out of memory");
-	if (mse_ledger_worker_call(deliver->parts.ledger, store, jump,
-				   error_r) < 0) {
+	if (jump->has_row &&
+	    mse_gap_begin(endpoint, &jump->row.row, gap->from) < 0) {
+		mse_journal_sync_end(&jump->sync, false);
+		return mse_error_set(error_r, "out of memory");
+	}
+	/* What was submitted before has ended then, one way or the other. */
+	ret = mse_ledger_worker_call(deliver->parts.ledger, store, jump,
+				     error_r);
+	mse_journal_sync_end(&jump->sync, ret == 0);
+	if (ret < 0) {
 		if (jump->has_row)
 			mse_gap_withdraw(endpoint, &jump->row.row);
 		return -1;
 	}
 	endpoint->cursor = jump->cursor;
+	correct_failed(endpoint);
 	mse_journal_reader_free(&endpoint->reader);
 	if (jump->has_row)
 		mse_deliver_log(deliver, MSE_LOG_WARNING,

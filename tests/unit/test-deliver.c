@@ -1,15 +1,30 @@
 /* Delivery of single events; see test-deliver-common.h for how. */
 #include "test-deliver-common.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "event/imap-url.h"
 #include "journal/append.h"
 #include "journal/reader.h"
+
+/* In whatever thread; before libc's. */
+static bool fail_syncs;
+static unsigned int syncs;
+
+int fdatasync(int fd)
+{
+	(void)__atomic_add_fetch(&syncs, 1, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&fail_syncs, __ATOMIC_SEQ_CST))
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static void test_happy(void **state)
 {
@@ -996,6 +1011,121 @@ static void test_released(void **state)
 	assert_int_equal(look(world)->parked, 0);
 }
 
+static void append_fact(struct world *world)
+{
+	struct mse_event event;
+	struct mse_buf record;
+
+	mse_buf_init(&record, 65536);
+	mse_event_init(&event, MSE_EVENT_FACT_QUOTA, world->clock.wall);
+	event.user = "u0";
+	mse_event_write(&event, &record);
+	assert_int_equal(mse_appender_append(world->appender, &record, 1,
+					     MSE_DURABILITY_PROCESS),
+			 MSE_APPEND_DONE);
+	mse_buf_clear(&record);
+}
+
+/* The cursor's commit fails, the file it stands in goes, the commit comes
+   again. */
+static void test_released_behind_a_failure(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	const struct mse_journal_file *files;
+	struct mse_journal_file file;
+	unsigned int count;
+	bool rotated;
+
+	append(world, "u0", NULL);
+	pass(world, 1000);
+	/* One that is read and not sent: a cursor, and nothing after it. */
+	append_fact(world);
+	fail_syncs = true;
+	pass(world, 100);
+	fail_syncs = false;
+	assert_false(mse_deliver_is_idle(world->deliver));
+	assert_int_equal(mse_journal_rotate(world->journal, true, &rotated,
+					    &error), 0);
+	files = mse_journal_files(world->journal, &count);
+	mse_journal_seal(world->journal, files[0].uuid, files[0].size);
+	files = mse_journal_files(world->journal, &count);
+	file = files[0];
+	syncs = 0;
+	assert_int_equal(mse_deliver_file_released(world->deliver, &file,
+						   true, &error), 0);
+	/* The journal first, then a cursor beyond it. */
+	assert_true(syncs > 0);
+	pass(world, 5000);
+	assert_true(mse_deliver_is_idle(world->deliver));
+	assert_string_not_equal(mse_deliver_oldest_file(world->deliver),
+				file.uuid);
+	/* Nor does the ledger say so. */
+	crash(world, false);
+	start(world);
+	assert_string_not_equal(mse_deliver_oldest_file(world->deliver),
+				file.uuid);
+	append(world, "u0", NULL);
+	pass(world, 5000);
+	check_order(world, 2);
+}
+
+static int take_first(const struct mse_ledger_row *row, void *context)
+{
+	*(uint64_t *)context = row->sequence;
+	return 1;
+}
+
+static int delete_first(struct mse_ledger *ledger, void *context,
+			struct mse_error *error_r)
+{
+	struct mse_row_filter filter = {
+		.endpoint = "portal", .state = MSE_ROW_PARKED
+	};
+
+	assert_int_equal(mse_ledger_each_row(ledger, &filter, take_first,
+					     context, error_r), 1);
+	return mse_ledger_delete_row(ledger, "portal", *(uint64_t *)context,
+				     error_r);
+}
+
+/* Somebody's hand in the ledger: what is behind the row goes on. */
+static void test_row_taken_away(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE];
+	uint64_t sequence = 0;
+	unsigned int i, gaps = 0;
+
+	/* Others are accepted, so that this is no outage. */
+	world->answer = refuse_poison;
+	append(world, "u0", id);
+	world->poison = id;
+	append(world, "u0", NULL);
+	append(world, "u0", NULL);
+	append(world, "u1", NULL);
+	pass(world, 1000);
+	assert_int_equal(look(world)->parked, 3);
+	assert_int_equal(mse_ledger_worker_call(world->worker, delete_first,
+						&sequence, &error), 0);
+	assert_int_not_equal(sequence, 0);
+	world->poison = NULL;
+	pass(world, 60000);
+	assert_int_equal(look(world)->parked, 0);
+	for (i = 0; i < world->log_count; i++) {
+		assert_string_not_equal(world->log[i].id, id);
+		if (!world->log[i].gap)
+			continue;
+		gaps++;
+		assert_int_equal(world->log[i].from, sequence);
+		assert_int_equal(world->log[i].to, sequence);
+	}
+	assert_int_equal(gaps, 1);
+	check_order(world, 3);
+	assert_int_equal(look(world)->floor, look(world)->sequence);
+}
+
 /* Nothing before the receiver permits it; then at the rate it names. */
 static void test_handshake(void **state)
 {
@@ -1081,6 +1211,8 @@ int main(void)
 		T(test_replay_refused), T(test_replay_gone),
 		T(test_replay_gone_alone), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
+		T(test_released_behind_a_failure),
+		T(test_row_taken_away),
 		T(test_handshake)
 	};
 #undef T
