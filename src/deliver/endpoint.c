@@ -202,11 +202,20 @@ static void probe(struct mse_endpoint *endpoint, int64_t now)
 	}
 }
 
+/* However much is behind, who waits for a replay sees it go on. */
+static bool leaves_room(const struct mse_endpoint *endpoint, int64_t now)
+{
+	return endpoint->in_flight + endpoint->fetching + 1 <
+		endpoint->conf->concurrency ||
+		endpoint->conf->concurrency == 1 ||
+		!mse_replay_waits(endpoint, now);
+}
+
 static void send_due(struct mse_endpoint *endpoint, int64_t now)
 {
 	struct mse_lane *lane;
 
-	while (mse_endpoint_may_send(endpoint) &&
+	while (mse_endpoint_may_send(endpoint) && leaves_room(endpoint, now) &&
 	       mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now) {
 		if (endpoint->breaker.open) {
 			probe(endpoint, now);

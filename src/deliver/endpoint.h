@@ -390,6 +390,8 @@ int64_t mse_replay_run(struct mse_endpoint *endpoint, int64_t now);
 /* Its request was answered. Takes the item. */
 void mse_replay_answer(struct mse_item *item, const struct mse_answer *answer);
 unsigned int mse_replay_count(const struct mse_endpoint *endpoint);
+/* Whether one could send at this time and has nothing out. */
+bool mse_replay_waits(const struct mse_endpoint *endpoint, int64_t now);
 void mse_replay_end_all(struct mse_endpoint *endpoint, const char *problem);
 
 /* gap.c */

@@ -170,6 +170,23 @@ static bool may_send(const struct mse_replay *replay, int64_t now)
 		mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now;
 }
 
+bool mse_replay_waits(const struct mse_endpoint *endpoint, int64_t now)
+{
+	const struct mse_replay *replay = endpoint->replays;
+	const struct mse_lane *first;
+	int64_t until;
+
+	if (all_in_flight(endpoint) > 0)
+		return false;
+	for (; replay != NULL; replay = replay->next) {
+		first = mse_lanes_first(&replay->lanes);
+		if (first != NULL && first->due_ms <= now &&
+		    held_up(replay, now, &until) == NULL)
+			return true;
+	}
+	return false;
+}
+
 static void send_due(struct mse_replay *replay, int64_t now)
 {
 	struct mse_endpoint *endpoint = replay->endpoint;

@@ -710,6 +710,51 @@ static void test_replay_shares(void **state)
 	check_order(world, 61);
 }
 
+/* Until the replay has what it wants, each live answer is followed by another
+   live event. */
+static int more_live(struct world *world, const struct sent *sent,
+		     int64_t *retry_after_s)
+{
+	(void)retry_after_s;
+	if (!sent->replay && world->replay_count < 40 &&
+	    world->log_count < 2000)
+		append(world, sent->owner, NULL);
+	return 200;
+}
+
+/* However much is behind, one connection of several is the replay's. */
+static void test_replay_beside_a_backlog(void **state)
+{
+	struct world *world = *state;
+	struct mse_replay *one;
+
+	append_many(world, 40, 20);
+	pass(world, 1000);
+	world->hold = true;
+	append_many(world, 100, 50);
+	settle(world);
+	one = replay(world, false, NULL, NULL, false);
+	settle(world);
+	assert_int_equal(world->out_count, 8);
+	assert_int_equal(progress_of(one).in_flight, 0);
+	world->answer = more_live;
+	world->hold = false;
+	pass(world, 1000);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).answered, 40);
+	assert_in_range(world->log_count, 240, 500);
+	mse_deliver_replay_end(&one);
+	/* A single connection is for what is live. */
+	world->endpoints[0].concurrency = 1;
+	world->replay_count = 0;
+	append_many(world, 100, 50);
+	one = replay(world, false, NULL, "u1", false);
+	pass(world, 1000);
+	assert_int_equal(world->log_count, 2000 + 100);
+	assert_true(progress_of(one).ended);
+	mse_deliver_replay_end(&one);
+}
+
 static void test_replay_refused(void **state)
 {
 	struct world *world = *state;
@@ -1208,7 +1253,9 @@ int main(void)
 		T(test_reload_behind_a_failure),
 		T(test_reload_after_a_crash),
 		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
-		T(test_replay_refused), T(test_replay_gone),
+		T(test_replay_beside_a_backlog),
+	T(test_replay_beside_a_backlog),
+	T(test_replay_refused), T(test_replay_gone),
 		T(test_replay_gone_alone), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
 		T(test_released_behind_a_failure),
