@@ -10,8 +10,8 @@
 /*
  * One function for each kind of value in mailhook.conf: text in, checked
  * value out. On a mistake -1 and the rest of a sentence that begins with the
- * key's name ("is not …; write …"); conf.c puts FILE:LINE and the key in
- * front. No function repeats what could be a secret.
+ * key's name ("is not …; write …"); conf-syntax.c puts FILE:LINE and the key
+ * in front. No function repeats what could be a secret.
  */
 
 /* "200ms" "15s" "5m" "1h" "3d" */

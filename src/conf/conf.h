@@ -9,7 +9,7 @@
 #include "conf/conf-network.h"
 #include "event/subscription.h"
 
-/* mailhook.conf, checked. libconfuse stays inside conf.c. */
+/* mailhook.conf, checked. libconfuse stays inside conf-syntax.c. */
 
 /* The body's form: CloudEvents 1.0 (structured, binary, batch), Standard
    Webhooks, Cyrus IMAP. */
