@@ -3,7 +3,9 @@ for each test, and private servers for tests that break things."""
 
 import itertools
 import re
+import shutil
 import signal
+import tempfile
 
 import pytest
 
@@ -22,7 +24,15 @@ _user = itertools.count(1)
 _path = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True) # before pytest makes its own of it
 def pytest_configure(config):
+    # pytest closes the directory it would take to others each time one
+    # starts, while mail processes of another run use files in it.
+    if config.option.basetemp is None:
+        directory = tempfile.mkdtemp(prefix="mailhook-pytest-")
+        config.option.basetemp = directory
+        config.add_cleanup(
+            lambda: shutil.rmtree(directory, ignore_errors=True))
     # Asked to stop, the run still takes its servers down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line(
@@ -33,6 +43,9 @@ def pytest_configure(config):
         pytest.exit("not built: " + ", ".join(missing) +
                     "\nRun tests/run-all, or set MAILHOOK_BUILD to a build "
                     "directory that tests/system/prepare.sh made.", 3)
+    if build.other_daemon():
+        pytest.exit(f"{build.LAUNCHER} does not run {build.DAEMON}: it was "
+                    "built for another prefix, build it for this one.", 3)
     build.show_settings_module()
 
 

@@ -62,8 +62,10 @@ install_packages() {
 	}
 }
 
-configure_build() {
-	cd "$build" || return 1
+# configure_in DIRECTORY ARGUMENTS...: for an installation below $build.
+configure_in() {
+	cd "$1" || return 1
+	shift
 	"$source/configure" --prefix="$build/root" \
 		--localstatedir="$build/root/var" \
 		--with-moduledir="$build/root/modules" \
@@ -76,7 +78,7 @@ prepare() {
 	mkdir -p "$log" || return 1
 	stage "Debian packages" install_packages || return 1
 	stage "autogen.sh" "$source/autogen.sh" || return 1
-	stage "configure" configure_build || return 1
+	stage "configure" configure_in "$build" || return 1
 	stage "make" make -C "$build" -j"$(nproc)" || return 1
 	stage "make install (build directory)" \
 		make -C "$build" install || return 1

@@ -31,6 +31,12 @@ def missing():
     return [str(path) for path in needed if not path.exists()]
 
 
+def other_daemon():
+    """Whether the launcher runs another build's mailhookd: it has the path
+    compiled in, which an installation copied elsewhere keeps."""
+    return bytes(DAEMON) + b"\0" not in LAUNCHER.read_bytes()
+
+
 def show_settings_module():
     """Dovecot 2.4 finds settings modules only in the directory compiled into
     it. There it gets to see ours without anything being installed: this
