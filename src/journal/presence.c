@@ -239,12 +239,17 @@ int mse_presence_is_held(int fd, unsigned int slot)
 
 /* Intents */
 
-/* The lock first: whoever held it may have come to an end in good order.
-   Then the slot: of an older version, somebody may have claimed it. */
+/* Whether intents that stood there before are left: of the same instance as
+   then, which is dead. The lock is asked for, or the slot's instance (one of
+   an older version may have claimed it), after they were seen first: so who
+   wrote them has come to an end by then. They are read once more behind that:
+   it may have been an end in good order, and the slot somebody else's now. */
 static int read_left_intents(int fd, unsigned int slot,
+			     const struct mse_intents *before,
 			     struct mse_intents *intents_r, bool *left_r)
 {
 	struct mse_presence_slot now;
+	const char *instance = before->image.head.instance;
 	int held = mse_presence_is_held(fd, slot);
 
 	*left_r = false;
@@ -254,8 +259,10 @@ static int read_left_intents(int fd, unsigned int slot,
 		return -1;
 	intents_r->last_id = intents_r->written = 0;
 	*left_r = !mse_intents_is_empty(intents_r) &&
-		(held == 0 || strncmp(intents_r->image.head.instance,
-				      now.instance, MSE_UUID_SIZE) != 0);
+		memcmp(intents_r->image.head.instance, instance,
+		       sizeof(intents_r->image.head.instance)) == 0 &&
+		(held == 0 || strncmp(instance, now.instance,
+				      MSE_UUID_SIZE) != 0);
 	return 0;
 }
 
@@ -266,7 +273,7 @@ int mse_presence_each_intent(int fd,
 			     void *context)
 {
 	struct mse_presence_head head;
-	struct mse_intents intents;
+	struct mse_intents before, intents;
 	char block[64 * MSE_INTENT_SIZE];
 	unsigned int i, j;
 	bool left;
@@ -277,12 +284,13 @@ int mse_presence_each_intent(int fd,
 		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
 			return -1;
 		for (j = 0; j < 64; j++) {
-			memcpy(intents.image.bytes,
+			memcpy(before.image.bytes,
 			       block + j * MSE_INTENT_SIZE,
-			       sizeof(intents.image.head));
-			if (mse_intents_is_empty(&intents))
+			       sizeof(before.image.head));
+			if (mse_intents_is_empty(&before))
 				continue;
-			if (read_left_intents(fd, i + j, &intents, &left) < 0)
+			if (read_left_intents(fd, i + j, &before, &intents,
+					      &left) < 0)
 				return -1;
 			if (left)
 				found(i + j, &intents, context);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,36 @@
 #define INTENTS_AT (SLOTS_AT + MSE_PRESENCE_SLOTS * SLOT_SIZE)
 
 static char instance[MSE_UUID_SIZE];
+
+/* Around the daemon's question who holds a slot; NULL: nothing happens. */
+static void (*before_asked)(void), (*after_asked)(void);
+
+static void happen(void (**what)(void))
+{
+	void (*now)(void) = *what;
+
+	*what = NULL;
+	if (now != NULL)
+		now();
+}
+
+int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+	int ret;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (command != F_OFD_GETLK)
+		return (int)syscall(SYS_fcntl, fd, command, arg);
+	happen(&before_asked);
+	ret = (int)syscall(SYS_fcntl, fd, command, arg);
+	happen(&after_asked);
+	return ret;
+}
+int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 
 static int open_daemon(const struct journal_test *test, bool *created_r)
 {
@@ -356,6 +387,64 @@ static void test_intents_under_an_old_plugin(void **state)
 	close(daemon);
 }
 
+static int first, second;
+static unsigned int of_both;
+static struct mse_intents of_first;
+
+/* The process whose intents were seen comes to an end in good order... */
+static void end_first(void)
+{
+	mse_intents_remove(&of_first, of_first.last_id);
+	assert_int_equal(mse_presence_write_intents(first, (int)of_both,
+						    &of_first), 0);
+	close(first);
+}
+
+/* ...and another one takes the slot and changes something. */
+static void begin_second(void)
+{
+	const char other[] = "01890a5d-ac96-774b-bcce-b302099a8057";
+	struct mse_intents intents;
+
+	lock_slots(second, of_both, 1);
+	assert_int_equal(pwrite(second, other, sizeof(other), SLOTS_AT +
+				(off_t)of_both * SLOT_SIZE + 24),
+			 sizeof(other));
+	mse_intents_init(&intents, other);
+	(void)mse_intents_add(&intents, &intent);
+	assert_int_equal(mse_presence_write_intents(second, (int)of_both,
+						    &intents), 0);
+}
+
+static void begin_first(const struct journal_test *test)
+{
+	first = open_client(test);
+	second = open_client(test);
+	of_both = (unsigned int)mse_presence_claim(first, instance);
+	mse_intents_init(&of_first, instance);
+	(void)mse_intents_add(&of_first, &intent);
+	assert_int_equal(mse_presence_write_intents(first, (int)of_both,
+						    &of_first), 0);
+}
+
+/* Who takes a slot while the daemon looks at it is alive. */
+static void test_intents_of_another(void **state)
+{
+	bool created;
+	int daemon = open_daemon(*state, &created);
+	unsigned int found;
+
+	begin_first(*state);
+	before_asked = end_first;
+	after_asked = begin_second;
+	assert_int_equal(left(daemon, NULL), 0);
+	assert_int_equal(left(daemon, NULL), 0);
+	close(second);
+	assert_int_equal(left(daemon, &found), 1);
+	assert_int_equal(found, of_both);
+	close(daemon);
+}
+
 /* A file of the version before, held by a process that runs. */
 static void test_grows(void **state)
 {
@@ -498,6 +587,7 @@ int main(void)
 		D(test_shrunken),
 		D(test_intents),
 		D(test_intents_under_an_old_plugin),
+		D(test_intents_of_another),
 		D(test_grows),
 		D(test_intents_and_fork),
 		D(test_intents_leave_nothing),
