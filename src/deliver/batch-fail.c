@@ -540,12 +540,13 @@ static void on_failure(struct mse_batch *batch,
 	if (give_up(batch))
 		return;
 	batch->own->not_before_ms = now + delay;
+	/* Also what was read behind its events and is in no batch. */
+	endpoint->followers = true;
 	if (batch->parked)
 		remember(batch);
 	else if (mse_endpoint_may_park(endpoint) &&
 		 mse_batch_park(batch) == 0)
 		return;
-	endpoint->followers = true;
 	put_back(batch, now + delay);
 }
 

@@ -17,6 +17,10 @@
 		  (size_t)1024 * 1024)
 /* What an event's body has beside its data, about. */
 #define ENVELOPE_OCTETS 512
+/* Made, and never sent: this many times as many as may be out, as long as
+   their bodies are small. */
+#define AHEAD 4
+#define AHEAD_OCTETS ((size_t)4 * 1024 * 1024)
 #define NOT_YET_MS 5000
 #define DIGEST_MASK ((uint64_t)INT64_MAX)
 
@@ -87,10 +91,20 @@ static void drop_body(struct mse_batch *batch)
 	batch->has_body = false;
 }
 
+static void prepare(struct mse_batch *batch)
+{
+	batch->prepared = true;
+	batch->prepared_octets = batch->has_body ? batch->body.octets.len : 0;
+	batch->endpoint->prepared++;
+	batch->endpoint->prepared_octets += batch->prepared_octets;
+}
+
 void mse_batch_unprepare(struct mse_batch *batch)
 {
-	if (batch->prepared)
+	if (batch->prepared) {
 		batch->endpoint->prepared--;
+		batch->endpoint->prepared_octets -= batch->prepared_octets;
+	}
 	batch->prepared = false;
 	drop_body(batch);
 }
@@ -506,8 +520,7 @@ static int commit(struct mse_batch *batch)
 		undo(batch);
 		return -1;
 	}
-	batch->prepared = true;
-	endpoint->prepared++;
+	prepare(batch);
 	mse_job_submit(job);
 	return 0;
 }
@@ -543,13 +556,24 @@ int mse_batch_probe(struct mse_endpoint *endpoint, struct mse_lane *lane)
 	return commit(batch);
 }
 
+/* Whole ones also beyond what may be out: the ledger commits all that wait in
+   one transaction, and what was answered meanwhile is replaced at once. */
+static bool may_prepare(const struct mse_endpoint *endpoint)
+{
+	unsigned int concurrency = endpoint->conf->concurrency;
+
+	return endpoint->prepared < concurrency ||
+		(endpoint->prepared < AHEAD * concurrency &&
+		 endpoint->prepared_octets < AHEAD_OCTETS);
+}
+
 static bool may_compose(const struct mse_endpoint *endpoint)
 {
 	return mse_batch_mode(endpoint) && endpoint->ready_first != NULL &&
 		!endpoint->deliver->stopping && !endpoint->leaving &&
 		!endpoint->breaker.open && !endpoint->cursor.paused &&
 		!endpoint->cursor.disabled &&
-		mse_handshake_permits(endpoint) && endpoint->prepared < endpoint->conf->concurrency;
+		mse_handshake_permits(endpoint) && may_prepare(endpoint);
 }
 
 /* There is a place for it at once: it need not become more. */

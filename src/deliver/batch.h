@@ -45,6 +45,7 @@ struct mse_batch {
 	enum mse_batch_state state;
 	bool parked;              /* its events are rows */
 	bool prepared;            /* composed, never sent: counted */
+	size_t prepared_octets;   /* of its body then, counted too */
 	bool probe;               /* to be sent as one once it is durable */
 	struct mse_member *members; /* by number */
 	unsigned int count, attached; /* of them: read, or rows */

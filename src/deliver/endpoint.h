@@ -21,7 +21,7 @@
 
 #define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
 /* Read and not passed by the cursor, answered ones included. */
-#define MSE_WINDOW_MAX 4096
+#define MSE_WINDOW_MAX 8192
 #define MSE_RESERVE 10000
 
 enum mse_item_origin {
@@ -112,6 +112,7 @@ struct mse_endpoint {
 	int64_t cursor_at_ms;            /* last commit */
 	uint64_t next_sequence;
 	uint64_t first_sequence;         /* at start */
+	uint64_t reserved_before;        /* no number was used beyond it then */
 	bool caught_up; /* nothing unread was ever numbered */
 	uint64_t *taken; /* numbers of rows above S at start, ascending */
 	size_t taken_count, taken_next;
@@ -132,6 +133,7 @@ struct mse_endpoint {
 	   whose events are not all read since the start. */
 	struct mse_batch *batches;
 	unsigned int batch_count, prepared, restoring;
+	size_t prepared_octets; /* of their bodies */
 	/* Lanes of fresh events to be put into batches. */
 	struct mse_lane *ready_first, *ready_last;
 	unsigned int ready_events;

@@ -419,6 +419,7 @@ static int start_endpoint(struct start *start, bool rebuilt,
 	endpoint->read_position = endpoint->cursor.position;
 	endpoint->first_sequence = endpoint->next_sequence =
 		endpoint->cursor.sequence + 1;
+	endpoint->reserved_before = endpoint->cursor.reserved;
 	endpoint->floor_dirty = true;
 	if (endpoint->skip_count > 0)
 		qsort(endpoint->skip, endpoint->skip_count,

@@ -18,18 +18,38 @@
 
 #define READ_BUDGET 500
 
-uint64_t mse_window_number(struct mse_endpoint *endpoint)
+/* The next number is none that a row has. */
+static void pass_rows(struct mse_endpoint *endpoint)
 {
-	uint64_t number = endpoint->next_sequence;
-
 	while (endpoint->taken_next < endpoint->taken_count &&
-	       endpoint->taken[endpoint->taken_next] <= number) {
-		if (endpoint->taken[endpoint->taken_next] == number)
-			number++;
+	       endpoint->taken[endpoint->taken_next] <=
+	       endpoint->next_sequence) {
+		if (endpoint->taken[endpoint->taken_next] ==
+		    endpoint->next_sequence)
+			endpoint->next_sequence++;
 		endpoint->taken_next++;
 	}
-	endpoint->next_sequence = number + 1;
-	return number;
+}
+
+uint64_t mse_window_number(struct mse_endpoint *endpoint)
+{
+	pass_rows(endpoint);
+	return endpoint->next_sequence++;
+}
+
+/* All there is was read, so nothing unread has a row: S may pass those with
+   the highest numbers, and the floor, too, without waiting for an event. */
+static void at_end(struct mse_endpoint *endpoint)
+{
+	uint64_t before = endpoint->next_sequence;
+
+	endpoint->caught_up = true;
+	mse_batch_give_up_waiting(endpoint);
+	pass_rows(endpoint);
+	if (endpoint->next_sequence == before)
+		return;
+	endpoint->floor_dirty = true;
+	endpoint->cursor_dirty = true;
 }
 
 void mse_lane_append(struct mse_lane *lane, struct mse_item *item)
@@ -228,8 +248,7 @@ bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 			}
 			break;
 		case MSE_READ_END:
-			endpoint->caught_up = true;
-			mse_batch_give_up_waiting(endpoint);
+			at_end(endpoint);
 			return false;
 		case MSE_READ_DAMAGE:
 			/* derive announces it to all. */
@@ -246,8 +265,7 @@ bool mse_window_read(struct mse_endpoint *endpoint, int64_t now)
 		endpoint->cursor_dirty = true;
 		if (!pay_gap(endpoint, now))
 			return false;
-		if (endpoint->next_sequence >
-		    endpoint->first_sequence + 2 * MSE_WINDOW_MAX)
+		if (endpoint->next_sequence > endpoint->reserved_before)
 			endpoint->caught_up = true;
 	}
 	return false;

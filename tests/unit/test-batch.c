@@ -505,6 +505,28 @@ static void test_bound(void **state)
 	check_first_order(world);
 }
 
+/* What was read behind a batch that became rows becomes some, too, and holds
+   up nobody. */
+static void test_behind_rows(void **state)
+{
+	struct world *world = *state;
+
+	world->answer = refuse_u1;
+	world->status = 500;
+	append_many(world, 20, 10);
+	append(world, "u1", NULL);
+	append(world, "u1", NULL);
+	append_many(world, 60, 2);
+	pass(world, 1000);
+	assert_int_equal(look(world)->parked, 34);
+	crash(world, false);
+	start(world);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 82);
+	check_order(world, 82);
+}
+
 static void test_stop(void **state)
 {
 	struct world *world = *state;
@@ -675,7 +697,7 @@ int main(void)
 		T(test_failing_alone), T(test_outage), T(test_retry_after),
 		T(test_gone), T(test_drop_row), T(test_drop_in_outage),
 		T(test_reload), T(test_reload_on_reload), T(test_reload_while_restoring),
-		T(test_another_format), T(test_bound),
+		T(test_another_format), T(test_bound), T(test_behind_rows),
 		T(test_stop), T(test_torture_1), T(test_torture_2),
 		T(test_torture_3)
 	};
