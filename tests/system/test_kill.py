@@ -437,8 +437,7 @@ class Server:
                        f"{set(first) ^ set(second) or 'data'}")
 
     def _requested(self, place, uid):
-        """Whether a maildir's transaction log says that this is to be
-        expunged; that it is, would be "(ext)"."""
+        """In a maildir."""
         mail = self.dovecot.top / "mail"
         if place.owner == MD:
             box = mail / MD / "maildir"
@@ -448,10 +447,7 @@ class Server:
             box = mail / "public-mail" / f".{place.name[len('Public/'):]}"
         else:
             return False
-        return any(
-            re.search(rf"type=expunge-guid, .*\n(?: - .*\n)*? - uid={uid} ",
-                      self.dovecot.doveadm("dump", log, check=False))
-            for log in box.glob("dovecot.index.log*"))
+        return is_to_go(self.dovecot, box, uid)
 
     def keep(self, number, check):
         """What has to be read to understand a violation. What was expunged
@@ -480,6 +476,28 @@ class Server:
             "refused": sum(one.refused for one in self.endpoints),
             "lost connections": sum(c.lost for c in self.clients)}
         return ", ".join(f"{name} {n}" for name, n in figures.items())
+
+
+def is_to_go(dovecot, box, uid):
+    """Whether this mailbox's transaction logs say that the message is to be
+    expunged; that it is, would be "(ext)"."""
+    return any(
+        re.search(rf"type=expunge-guid, .*\n(?: - .*\n)*? - uid={uid} ",
+                  dovecot.doveadm("dump", log, check=False).stdout)
+        for log in box.glob("dovecot.index.log*"))
+
+
+def test_what_is_to_go_stands_in_the_log(private):
+    dovecot, _, _ = private(daemon=None, mail_driver="maildir")
+    with dovecot.imap("log@example.org") as imap:
+        for _ in range(3):
+            imap.append("INBOX", MAIL)
+        imap.ok("SELECT INBOX")
+        imap.ok("STORE 1:2 +FLAGS (\\Deleted)")
+        imap.ok("UID EXPUNGE 2")
+    [log] = (dovecot.top / "mail").glob("log@*/**/dovecot.index.log")
+    assert [is_to_go(dovecot, log.parent, uid) for uid in (1, 2, 3)] == [
+        False, True, False]
 
 
 def last_record(dovecot):

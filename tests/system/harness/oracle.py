@@ -470,7 +470,7 @@ class Check:
         if states == asked and self._came_back(thing):
             self._say("server", f"{thing} was expunged and is there again")
             return
-        if states == asked and asked[-1] is GONE and \
+        if states == asked and thing in self.expunged and \
                 self.requested(thing.place, self.expunged[thing]):
             # Killed after it was noted, while it was done to one message
             # after the other: a maildir's next process forgets the rest.
