@@ -168,12 +168,25 @@ static void mailhook_box_change_end(struct mailhook_box_change *change,
 	mailhook_intent_end(&change->intent);
 }
 
+/* 1, 0, or -1: unknown. */
+static int mailhook_box_exists(struct mailbox *box)
+{
+	enum mailbox_existence existence;
+	int ret;
+
+	mail_storage_last_error_push(box->storage);
+	ret = mailbox_exists(box, FALSE, &existence);
+	mail_storage_last_error_pop(box->storage);
+	return ret < 0 ? -1 : existence != MAILBOX_EXISTENCE_NONE;
+}
+
 static int mailhook_create_box(struct mailbox *box,
 			       const struct mailbox_update *update,
 			       bool directory)
 {
 	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
 	struct mailhook_box_change change;
+	bool made, was_not = FALSE;
 	int ret;
 
 	i_zero(&change);
@@ -182,10 +195,18 @@ static int mailhook_create_box(struct mailbox *box,
 	if (!box->inbox_user && !box->inbox_any)
 		mailhook_box_change_begin(&change, box,
 					  MSE_EVENT_MAILBOX_CREATE);
+	if (change.wanted)
+		was_not = mailhook_box_exists(box) == 0;
 	ret = mbox->module_ctx.super.create_box(box, update, directory);
+	/* A process that comes upon a mailbox that is being made finishes it,
+	   and this one is told that it exists: made all the same. The list is
+	   locked: it is nobody else's CREATE. */
+	made = ret == 0 || (was_not &&
+		mailbox_get_last_mail_error(box) == MAIL_ERROR_EXISTS &&
+		mailhook_box_exists(box) > 0);
 	if (ret < 0)
 		mailhook_quota_create_failed(box);
-	mailhook_box_change_end(&change, box, ret == 0);
+	mailhook_box_change_end(&change, box, made);
 	return ret < 0 ? -1 : 0;
 }
 
@@ -193,15 +214,7 @@ static int mailhook_create_box(struct mailbox *box,
    and again; only what was there is reported. */
 static bool mailhook_box_was_there(struct mailbox *box)
 {
-	enum mailbox_existence existence;
-	int ret;
-
-	if (box->opened)
-		return TRUE;
-	mail_storage_last_error_push(box->storage);
-	ret = mailbox_exists(box, FALSE, &existence);
-	mail_storage_last_error_pop(box->storage);
-	return ret == 0 && existence != MAILBOX_EXISTENCE_NONE;
+	return box->opened || mailhook_box_exists(box) > 0;
 }
 
 static int mailhook_delete_box(struct mailbox *box)

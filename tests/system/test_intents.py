@@ -394,10 +394,12 @@ class Place:
             "messages", users='{"mails*"}', events='{"message", "subscription"}')
         self.dovecot = Dovecot(
             daemon=daemon, config=self.configuration.text(), acl=True,
-            metadata=True, namespaces=[Namespace(
-                "shared", type="shared", prefix="shared/{owner}/",
-                path="{mail}/{owner}/sdbox", list="children",
-                subscriptions=False)],
+            metadata=True, namespaces=[
+                Namespace("shared", type="shared", prefix="shared/{owner}/",
+                          path="{mail}/{owner}/sdbox", list="children",
+                          subscriptions=False),
+                Namespace("more", prefix="More/", separator="/",
+                          driver="maildir", path="{home}/more")],
             extra=self.doom.configuration())
 
     def mail(self, name="user"):
@@ -490,6 +492,23 @@ def check_resync(case, request):
     if case.old:
         expected["oldMailboxID"] = mailbox_url(user, case.old)
     assert data == expected
+
+
+@pytest.mark.usefixtures("died")
+def test_a_create_that_meets_another_process(place):
+    """Who comes upon a maildir that is being made finishes it, and its CREATE
+    is refused: it exists. It did not before, so it is told; once."""
+    mail = place.mail()
+    with mail.imap() as imap:
+        mail.take()
+        with place.doom.at("met"):
+            imap.no("CREATE More/New")
+        valid = imap.status("More/New")["uidvalidity"]
+        guid = mail.dovecot.mailbox_guid(mail.user, "More/New")
+        mail.expect(mail.mailbox_event("MailboxCreate", "More/New", valid,
+                                       guid, client=imap))
+        imap.no("CREATE More/New")
+        mail.expect()
 
 
 @pytest.mark.usefixtures("died")
