@@ -387,9 +387,10 @@ static int take_document(struct json_object *document,
 	return corrupt ? damaged(error_r) : -1;
 }
 
-int mse_interest_parse(const char *text, size_t len,
-		       struct mse_interest **interest_r,
-		       struct mse_error *error_r)
+/* All of it in memory: its names do not stand apart. */
+static int load_whole(const char *text, size_t len,
+		      struct mse_interest **interest_r,
+		      struct mse_error *error_r)
 {
 	struct json_object *document = parse_text(text, len);
 	int ret;
@@ -501,8 +502,8 @@ int mse_interest_load(int fd, struct mse_interest **interest_r,
 				error_r);
 	} else {
 		(void)close(fd);
-		ret = mse_interest_parse(mse_buf_str(&buf), buf.len,
-					 interest_r, error_r);
+		ret = load_whole(mse_buf_str(&buf), buf.len, interest_r,
+				 error_r);
 	}
 	mse_buf_clear(&buf);
 	return ret;

@@ -12,10 +12,6 @@
    of a version we know, -1 if memory is out. */
 int mse_interest_load(int fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
-/* The same of a document in memory whose names do not stand apart. */
-int mse_interest_parse(const char *text, size_t len,
-		       struct mse_interest **interest_r,
-		       struct mse_error *error_r);
 /* Appends the document; the buffer is marked failed if memory is out. */
 void mse_interest_format(const struct mse_interest *interest,
 			 struct mse_buf *buf);

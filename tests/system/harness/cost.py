@@ -48,7 +48,9 @@ class Counter:
         with subprocess.Popen(
                 ["setpriv", f"--reuid={MAIL_UID}", f"--regid={MAIL_UID}",
                  "--groups=dovecot", *wrapper, IMAP, "-k", "-c",
-                 str(self.dovecot.conf), "-o", "log_path=/dev/null"],
+                 str(self.dovecot.conf), "-o", "log_path=/dev/null",
+                 # Nobody asks the userdb for it.
+                 "-o", f"mail_home={self.home}"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, env=environment) as imap:
             for number, command in enumerate(commands):
