@@ -30,7 +30,8 @@
 /* Settings */
 
 struct mailhook_settings {
-	const char *dir;        /* NULL: the one opened before privileges fell */
+	/* NULL: the one opened before privileges fell. */
+	const char *dir;
 	const char *durability; /* NULL: process */
 };
 

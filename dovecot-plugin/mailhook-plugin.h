@@ -33,7 +33,7 @@ void mailhook_warn(struct mail_user *user, const char *text);
    client is logged in, and before its end how it ends. */
 
 struct mailhook_session {
-	const void *super;      /* vfuncs below ours, of the protocol's client */
+	const void *super;      /* vfuncs below ours, of the client */
 	bool begun;             /* logged in, or come back from hibernation */
 	bool promised;          /* derive waits to hear of its end */
 	bool hibernates;        /* this is not its end */

@@ -113,7 +113,8 @@ void mailhook_settings_get(struct mail_user *user,
 		return;
 	}
 	set_r->durability = mailhook_keep(user, set->mailhook_durability);
-	if (null_strcmp(set_r->dir, mailhook_keep(user, set->mailhook_dir)) != 0)
+	if (null_strcmp(set_r->dir,
+			mailhook_keep(user, set->mailhook_dir)) != 0)
 		*warning_r = mailhook_dir_is_global(set->mailhook_dir);
 	settings_free(set);
 }

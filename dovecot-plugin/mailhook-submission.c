@@ -19,7 +19,8 @@ struct mailhook_submission {
 
 static submission_client_created_func_t *mailhook_submission_next;
 
-static struct mailhook_submission *mailhook_submission_get(struct client *client)
+static struct mailhook_submission *
+mailhook_submission_get(struct client *client)
 {
 	return (struct mailhook_submission *)
 		mailhook_session_get(client->user)->super;
@@ -103,15 +104,18 @@ static mailhook_submission_hook_set_t *mailhook_submission_hook_set(void)
 
 void mailhook_submission_init(void)
 {
-	mailhook_submission_hook_set_t *hook_set = mailhook_submission_hook_set();
+	mailhook_submission_hook_set_t *hook_set =
+		mailhook_submission_hook_set();
 
 	if (hook_set != NULL)
-		mailhook_submission_next = hook_set(mailhook_submission_created);
+		mailhook_submission_next =
+			hook_set(mailhook_submission_created);
 }
 
 void mailhook_submission_deinit(void)
 {
-	mailhook_submission_hook_set_t *hook_set = mailhook_submission_hook_set();
+	mailhook_submission_hook_set_t *hook_set =
+		mailhook_submission_hook_set();
 	submission_client_created_func_t *current;
 
 	if (hook_set == NULL)

@@ -38,7 +38,8 @@ static int take_headers(struct mse_conf_section *section,
 				"authorization:", 14) == 0)
 			return mse_conf_fail((int)value.lines[i], "headers has "
 					     "Authorization, which bearer_file "
-					     "sends already; write one of them");
+					     "sends already; write one of "
+					     "them");
 		transport->headers[i] = strdup(mse_conf_text(&value, i));
 		if (transport->headers[i] == NULL)
 			return mse_conf_no_memory();

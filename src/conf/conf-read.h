@@ -11,9 +11,9 @@
 /*
  * Between the files that read mailhook.conf. conf-syntax.c takes the text apart
  * and knows where each value stood; conf-keys.c takes a key's value of a kind
- * that several keys have; conf-endpoint.c and conf-endpoint-transport.c take the
- * keys of an endpoint, conf.c those outside. One file is read at a time, on one
- * thread, and what fails says so once: "FILE:LINE: …".
+ * that several keys have; conf-endpoint.c and conf-endpoint-transport.c take
+ * the keys of an endpoint, conf.c those outside. One file is read at a time, on
+ * one thread, and what fails says so once: "FILE:LINE: …".
  */
 
 /* The file, or an endpoint { … } in it. */

@@ -35,7 +35,8 @@ static bool is_own_header(const char *name, size_t len)
 	unsigned int i;
 
 	for (i = 0; own[i] != NULL; i++) {
-		if (strlen(own[i]) == len && strncasecmp(own[i], name, len) == 0)
+		if (strlen(own[i]) == len &&
+		    strncasecmp(own[i], name, len) == 0)
 			return true;
 	}
 	return strncasecmp(name, "webhook-", 8) == 0 ||

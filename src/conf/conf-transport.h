@@ -14,8 +14,9 @@ int mse_conf_check_header(const char *text, struct mse_error *error_r);
 /* http, https, socks5 or socks5h and host:port, perhaps with user and
    password; "": none. */
 int mse_conf_check_proxy(const char *text, struct mse_error *error_r);
-/* PEM: at least one certificate (also for cert_file) / a certificate and its private key (key_file
-   NULL: in the same file), which nobody else may read. */
+/* PEM: at least one certificate (also for cert_file) / a certificate and its
+   private key (key_file NULL: in the same file), which nobody else may
+   read. */
 int mse_conf_check_ca_file(const char *path, struct mse_error *error_r);
 int mse_conf_check_key_file(const char *cert_file, const char *key_file,
 			    struct mse_error *error_r);

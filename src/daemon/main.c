@@ -46,9 +46,9 @@ static const char help[] =
 "Dovecot starts it as service mailhook. Alone, in the foreground:\n"
 "  mailhookd --user dovecot --control /run/mailhook.sock\n"
 "Signals: TERM and INT stop, HUP reads the configuration again.\n"
-"It gives up writing outside DIR and most system calls; with MAILHOOK_SANDBOX=off\n"
-"in its environment it does not. Mail goes first: it runs as a batch process at\n"
-"nice 10, or at $MAILHOOK_NICE.\n";
+"It gives up writing outside DIR and most system calls; with\n"
+"MAILHOOK_SANDBOX=off in its environment it does not. Mail goes first: it runs\n"
+"as a batch process at nice 10, or at $MAILHOOK_NICE.\n";
 
 enum { OPT_CONFIG = 256, OPT_DIR, OPT_CONTROL, OPT_CONTROL_FD, OPT_STOP_FD,
        OPT_USER, OPT_HELP, OPT_VERSION };

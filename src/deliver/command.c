@@ -44,7 +44,8 @@ int mse_deliver_test(struct mse_deliver *deliver, const char *name,
 				  void *context),
 		     void *context, struct mse_error *error_r)
 {
-	struct mse_endpoint *endpoint = mse_deliver_find(deliver, name, error_r);
+	struct mse_endpoint *endpoint =
+		mse_deliver_find(deliver, name, error_r);
 	struct mse_item *item;
 
 	if (endpoint == NULL)
@@ -86,7 +87,8 @@ static int store_flags(struct mse_ledger *ledger, void *context,
 int mse_deliver_pause(struct mse_deliver *deliver, const char *name,
 		      bool pause, struct mse_error *error_r)
 {
-	struct mse_endpoint *endpoint = mse_deliver_find(deliver, name, error_r);
+	struct mse_endpoint *endpoint =
+		mse_deliver_find(deliver, name, error_r);
 	struct flags flags = { .endpoint = name, .paused = pause };
 
 	if (endpoint == NULL)
@@ -296,7 +298,8 @@ static int drop_waiting(struct mse_item *item, struct mse_error *error_r)
 int mse_deliver_drop(struct mse_deliver *deliver, const char *name,
 		     const char *id, struct mse_error *error_r)
 {
-	struct mse_endpoint *endpoint = mse_deliver_find(deliver, name, error_r);
+	struct mse_endpoint *endpoint =
+		mse_deliver_find(deliver, name, error_r);
 	struct lookup lookup = { .endpoint = name, .id = id };
 	struct mse_item *item;
 	int ret;

@@ -38,8 +38,8 @@ struct mse_deliver_parts {
 	   start at the oldest kept record, with a Gap. */
 	bool ledger_rebuilt;
 	size_t lanes_max; /* 0: MSE_DELIVER_LANES_MAX */
-	/* What endpoints were sent last may be gone from the journal: its numbers
-	   are not given out again. */
+	/* What endpoints were sent last may be gone from the journal: its
+	   numbers are not given out again. */
 	bool unclean_boot;
 	/* The daemon's log; deliver itself never writes one. */
 	void (*log)(enum mse_log_level level, const char *text, void *context);

@@ -39,7 +39,8 @@ bool mse_endpoint_may_send(const struct mse_endpoint *endpoint)
 {
 	return !endpoint->deliver->stopping && !endpoint->leaving &&
 		!endpoint->cursor.paused && !endpoint->cursor.disabled &&
-		mse_handshake_permits(endpoint) && endpoint->in_flight + endpoint->fetching <
+		mse_handshake_permits(endpoint) &&
+		endpoint->in_flight + endpoint->fetching <
 		endpoint->conf->concurrency &&
 		mse_deliver_mono(endpoint->deliver) >= endpoint->hold_until_ms;
 }
@@ -216,7 +217,8 @@ static void send_due(struct mse_endpoint *endpoint, int64_t now)
 	struct mse_lane *lane;
 
 	while (mse_endpoint_may_send(endpoint) && leaves_room(endpoint, now) &&
-	       mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now) {
+	       mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint),
+			   now) <= now) {
 		if (endpoint->breaker.open) {
 			probe(endpoint, now);
 			return;

@@ -232,7 +232,8 @@ void mse_parked_failed(struct mse_item *item)
 {
 	struct mse_endpoint *endpoint = item->endpoint;
 	struct mse_lane *lane = item->lane;
-	struct mse_job *job = mse_job_new(endpoint, NULL, NULL, mse_job_nothing);
+	struct mse_job *job = mse_job_new(endpoint, NULL, NULL,
+					  mse_job_nothing);
 	struct mse_ledger_row row;
 
 	lane->head = item->tries;

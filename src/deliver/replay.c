@@ -166,8 +166,10 @@ static bool may_send(const struct mse_replay *replay, int64_t now)
 
 	return held_up(replay, now, &until) == NULL &&
 		mse_endpoint_may_send(endpoint) &&
-		all_in_flight(endpoint) < (endpoint->conf->concurrency + 1) / 2 &&
-		mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint), now) <= now;
+		all_in_flight(endpoint) <
+		(endpoint->conf->concurrency + 1) / 2 &&
+		mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint),
+			    now) <= now;
 }
 
 bool mse_replay_waits(const struct mse_endpoint *endpoint, int64_t now)
@@ -197,7 +199,8 @@ static void send_due(struct mse_replay *replay, int64_t now)
 		lane = mse_lanes_first(&replay->lanes);
 		if (lane == NULL || lane->due_ms > now)
 			return;
-		mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint), now);
+		mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint),
+			      now);
 		lane->busy++;
 		mse_lanes_unwait(&replay->lanes, lane);
 		replay->in_flight++;
@@ -451,7 +454,8 @@ int mse_deliver_replay(struct mse_deliver *deliver,
 	replay->endpoint = endpoint;
 	replay->dead = options->dead;
 	replay->dry_run = options->dry_run;
-	if (!replay->dead && mse_replay_find_span(replay, &options->start) < 0) {
+	if (!replay->dead &&
+	    mse_replay_find_span(replay, &options->start) < 0) {
 		mse_journal_reader_free(&replay->reader);
 		free(replay);
 		return mse_error_set(error_r, "out of memory");

@@ -244,7 +244,8 @@ int mse_sending_ask(const struct mse_conf_endpoint *conf, const char *origin,
 	end_string(&sending->text);
 	if (conf->rate > 0) {
 		/* A minute. */
-		mse_buf_appendf(&sending->text, "webhook-request-rate: %" PRIu64,
+		mse_buf_appendf(&sending->text,
+				"webhook-request-rate: %" PRIu64,
 				(uint64_t)conf->rate * 60);
 		end_string(&sending->text);
 		headers++;

@@ -504,8 +504,9 @@ static int commit(struct mse_derive *derive, int64_t mono_ms, bool all,
 static bool commit_goes_first(const struct mse_derive *derive, int64_t mono_ms)
 {
 	return derive->caught_up && derive->batch == NULL &&
-	       derive->gap_count == 0 && derive->resync_count == 0 && derive->late_records == 0 &&
-	       derive->event_records == 0 && derive->commit == NULL &&
+	       derive->gap_count == 0 && derive->resync_count == 0 &&
+	       derive->late_records == 0 && derive->event_records == 0 &&
+	       derive->commit == NULL &&
 	       mono_ms >= derive->commit_at && mse_derive_has_changes(derive);
 }
 
@@ -605,8 +606,9 @@ bool mse_derive_has_resyncs(const struct mse_derive *derive)
 bool mse_derive_is_idle(const struct mse_derive *derive)
 {
 	return derive->commit == NULL && derive->gap_count == 0 &&
-	       derive->resync_count == 0 && derive->late_records == 0 && derive->event_records == 0 &&
-	       derive->batch == NULL && !mse_derive_has_changes(derive);
+	       derive->resync_count == 0 && derive->late_records == 0 &&
+	       derive->event_records == 0 && derive->batch == NULL &&
+	       !mse_derive_has_changes(derive);
 }
 
 const char *mse_derive_file(const struct mse_derive *derive)

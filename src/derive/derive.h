@@ -14,7 +14,8 @@
 /*
  * Journal in, events out: Gaps for losses counted in presence, for damaged
  * journal bytes, for an unclean boot; Resyncs for what mail processes were
- * changing when they died; records appended behind a seal, once more. Also keeps the journal in shape: checkpoints, rotation, seals.
+ * changing when they died; records appended behind a seal, once more. Also
+ * keeps the journal in shape: checkpoints, rotation, seals.
  * Exactly once: every record appended names its cause; after a start derive
  * reads from its cursor to the journal's end before it appends, and appends
  * nothing whose cause is already there.

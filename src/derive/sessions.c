@@ -299,8 +299,9 @@ static struct kind *current_kind(struct mse_sessions *sessions)
 
 static int64_t pause_after(const struct mse_sessions *sessions)
 {
-	int64_t pause = sessions->took_ms * (sessions->page.asleep ? LOOK_ASLEEP_SHARE :
-				LOOK_AT_SHARE);
+	int64_t pause = sessions->took_ms * (sessions->page.asleep ?
+					     LOOK_ASLEEP_SHARE :
+					     LOOK_AT_SHARE);
 	int64_t least = sessions->page.asleep ? LOOK_ASLEEP_EVERY_MS :
 		LOOK_AT_EVERY_MS;
 

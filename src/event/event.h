@@ -27,7 +27,8 @@ struct mse_event {
 	   which derive sees that it has died. NULL: no end is promised. */
 	const char *instance;
 	unsigned int slot;
-	/* A hibernated session's connection: "BOOT:NETNS:INODE"; NULL: unknown. */
+	/* A hibernated session's connection: "BOOT:NETNS:INODE"; NULL:
+	   unknown. */
 	const char *socket;
 	const struct mse_optionals *optionals; /* NULL: none */
 	uint64_t set;             /* bit 1 << enum mse_param */

@@ -36,8 +36,8 @@ int mse_journal_presence_fd(const struct mse_journal *journal);
 bool mse_journal_was_created(const struct mse_journal *journal);
 
 /* inotify descriptor, readable when the current file grew or was replaced;
-   mse_journal_watch_drain() empties it and tells whether there was anything. -1 if inotify is not to be had: the
-   safety timer alone then. */
+   mse_journal_watch_drain() empties it and tells whether there was anything.
+   -1 if inotify is not to be had: the safety timer alone then. */
 int mse_journal_watch_fd(const struct mse_journal *journal);
 bool mse_journal_watch_drain(struct mse_journal *journal);
 
@@ -81,8 +81,8 @@ void mse_journal_seal(struct mse_journal *journal, const char *uuid,
    processes appended late. derive appends them once more (member `late`).
    Calls back for each record's JSON text, once while the journal is open; after
    a start for all of them again. A callback that returns -1 ends it with an
-   error; that record comes again the next time. Works for the files that the last
-   mse_journal_release() unlinked, too: call it for them after it. */
+   error; that record comes again the next time. Works for the files that the
+   last mse_journal_release() unlinked, too: call it for them after it. */
 int mse_journal_each_late(struct mse_journal *journal, const char *uuid,
 			  int (*found)(const char *text, size_t len,
 				       void *context),

@@ -136,7 +136,8 @@ static enum mse_read shrunken(struct mse_journal_reader *reader,
 	/* Even the header is gone: what is appended now begins at 0. */
 	if (reader->file->info.size < reader->file->header_end)
 		enter_file(reader, reader->file, 0);
-	return give_damage(reader->file, offset - octets, octets, false, result_r);
+	return give_damage(reader->file, offset - octets, octets, false,
+			   result_r);
 }
 
 /* The end of what there is now. RECORD means: look again. */

@@ -8,8 +8,9 @@
 /*
  * Rows of the SQLite backend. Invariants: row.record_len > 0 if and only if
  * record has a line of the same key; nothing here but each_row(with_record)
- * reads an event's bytes, and each_row(with_answer) an answer's. States are written into the SQL as numbers, because
- * SQLite uses a partial index only if it sees its condition in the text.
+ * reads an event's bytes, and each_row(with_answer) an answer's. States are
+ * written into the SQL as numbers, because SQLite uses a partial index only if
+ * it sees its condition in the text.
  */
 
 #define ROW_COLUMNS                                                            \

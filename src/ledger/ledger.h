@@ -46,12 +46,12 @@ enum mse_row_state {
 struct mse_ledger_row {
 	uint64_t sequence;      /* unique per endpoint; > 0 */
 	enum mse_row_state state;
-	bool gap;               /* a Gap (or other own event) for one endpoint */
+	bool gap;               /* a Gap (or another own event) of it alone */
 	const char *id;         /* event id */
 	const char *type;
 	const char *lane;
 	uint32_t attempts;
-	int64_t used_ms;        /* give-up time used (monotonic, breaker closed) */
+	int64_t used_ms;        /* of give_up: monotonic, breaker closed */
 	int64_t parked_at_ms;   /* wall, for people */
 	int64_t changed_at_ms;  /* wall: of the last attempt or of death */
 	int last_status;        /* HTTP status of the last answer, 0: none */
