@@ -4,7 +4,9 @@
  * A crash between the steps of a rotation (rotate.c) leaves one of:
  *   - the temporary file: removed, the rotation will come again;
  *   - `journal` and `journal.N` on one inode (linked, the new file not yet in
- *     place): finished here, a new file is put over `journal`;
+ *     place): finished here, the temporary or a new file is put over
+ *     `journal`. A power cut may leave this behind the rename: then there are
+ *     records in the temporary;
  *   - everything done.
  * No step is without a `journal`. One that is missing or foreign all the same
  * was taken away: a new one is made, which counts as created.
@@ -158,11 +160,42 @@ static bool is_interrupted(const struct mse_files *files,
 	return last->dev == current->dev && last->ino == current->ino;
 }
 
+/* The temporary is a journal file, durable: 1; not: 0. */
+static int has_temporary(const struct mse_journal *journal,
+			 struct mse_error *error_r)
+{
+	struct mse_jfile *file;
+	int ret;
+
+	ret = mse_jfile_open(journal->dir_fd, MSE_JOURNAL_TEMPORARY, &file,
+			     error_r);
+	if (ret != 0)
+		return ret < 0 ? -1 : 0;
+	ret = fsync(file->fd) == 0 ? 1 :
+		mse_error_set(error_r, "cannot sync %s/%s: %s", journal->dir,
+			      MSE_JOURNAL_TEMPORARY, strerror(errno));
+	mse_jfile_unref(&file);
+	return ret;
+}
+
 static int make_current(struct mse_journal *journal, struct mse_error *error_r)
 {
-	if (mse_journal_make_temporary(journal, error_r) < 0)
+	int ret = has_temporary(journal, error_r);
+
+	if (ret < 0 || (ret == 0 &&
+			mse_journal_make_temporary(journal, error_r) < 0))
 		return -1;
 	return mse_journal_put_current(journal, error_r);
+}
+
+static int remove_temporary(struct mse_journal *journal,
+			    struct mse_error *error_r)
+{
+	if (unlinkat(journal->dir_fd, MSE_JOURNAL_TEMPORARY, 0) == 0 ||
+	    errno == ENOENT)
+		return 0;
+	return mse_error_set(error_r, "cannot remove %s/%s: %s", journal->dir,
+			     MSE_JOURNAL_TEMPORARY, strerror(errno));
 }
 
 static int open_current(struct mse_journal *journal, struct mse_error *error_r)
@@ -188,7 +221,7 @@ static int open_current(struct mse_journal *journal, struct mse_error *error_r)
 	file->info.current = true;
 	if (mse_files_add(journal->files, file) < 0)
 		return mse_error_set(error_r, "memory is out");
-	return 0;
+	return remove_temporary(journal, error_r);
 }
 
 int mse_journal_open_files(struct mse_journal *journal,
@@ -198,11 +231,6 @@ int mse_journal_open_files(struct mse_journal *journal,
 	uint64_t *numbers;
 	int ret;
 
-	if (unlinkat(journal->dir_fd, MSE_JOURNAL_TEMPORARY, 0) < 0 &&
-	    errno != ENOENT) {
-		return mse_error_set(error_r, "cannot remove %s: %s",
-				     MSE_JOURNAL_TEMPORARY, strerror(errno));
-	}
 	ret = list_numbers(journal, &numbers, &count, error_r);
 	for (i = 0; ret == 0 && i < count; i++)
 		ret = open_older(journal, numbers[i], error_r);

@@ -89,7 +89,8 @@ uint64_t mse_files_highest_number(const struct mse_files *files);
 /* rotate.c: a new file with its header under the temporary name, synced. */
 int mse_journal_make_temporary(struct mse_journal *journal,
 			       struct mse_error *error_r);
-/* Renames the temporary over `journal`, syncs the directory, opens it. */
+/* Syncs the directory, renames the temporary over `journal`, syncs it again,
+   opens the file. */
 int mse_journal_put_current(struct mse_journal *journal,
 			    struct mse_error *error_r);
 /* files-open.c: finds what there is, finishes an interrupted rotation. */

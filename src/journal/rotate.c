@@ -3,11 +3,14 @@
  *
  *   1. the new file under a temporary name, with header and mode, fsync
  *   2. link `journal` to `journal.N`
- *   3. rename the temporary over `journal`
- *   4. fsync the directory
+ *   3. fsync the directory
+ *   4. rename the temporary over `journal`
+ *   5. fsync the directory
  *
  * Invariant: there is a `journal` at every instant, and the old file never
  * loses its last name here. files-open.c finishes what a crash interrupts.
+ * From 4 on a mail process may append to the new file, sync it and call that
+ * durable: after a power cut before 5 it has its temporary name on disk.
  * No file is ever truncated: giving back preallocated blocks that way would
  * race with an append and eat it.
  */
@@ -108,6 +111,12 @@ int mse_journal_put_current(struct mse_journal *journal,
 	file->info.current = true;
 	if (mse_files_add(journal->files, file) < 0)
 		return mse_error_set(error_r, "memory is out");
+	if (fsync(journal->dir_fd) < 0) {
+		mse_error_set(error_r, "cannot sync %s: %s", journal->dir,
+			      strerror(errno));
+		mse_files_remove(journal->files, journal->files->count - 1);
+		return -1;
+	}
 	if (renameat(journal->dir_fd, MSE_JOURNAL_TEMPORARY,
 		     journal->dir_fd, MSE_JOURNAL_NAME) < 0) {
 		mse_error_set(error_r, "cannot rename %s/%s: %s", journal->dir,

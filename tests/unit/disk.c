@@ -50,6 +50,8 @@ static struct {
 	int files;
 	int fds[FDS];            /* file + 1, -1 the directory, 0 neither */
 	unsigned int boot, fail_sync;
+	bool moved;              /* a name, since names were synced */
+	void (*before_names)(void);
 } disk;
 
 /* Names */
@@ -204,18 +206,31 @@ static void opened(int fd, int dir_fd, const char *path, int flags)
 		sized(fd);
 }
 
+static void happen(void)
+{
+	void (*what)(void) = disk.before_names;
+
+	if (!disk.moved || what == NULL)
+		return;
+	disk.before_names = NULL;
+	what();
+}
+
 static int sync_fd(int fd)
 {
 	bool fails = disk.on && disk.fail_sync > 0 && --disk.fail_sync == 0;
 
 	if (fd < 0 || fd >= FDS || !disk.on)
 		return 0;
-	if (disk.fds[fd] < 0)
+	if (disk.fds[fd] < 0) {
+		happen();
+		disk.moved = false;
 		(void)add(SYNC_NAMES, -1);
-	else if (disk.fds[fd] > 0)
+	} else if (disk.fds[fd] > 0) {
 		(void)add(fails ? LOST_WRITES : SYNC, disk.fds[fd] - 1);
-	else
+	} else {
 		return 0;
+	}
 	if (!fails)
 		return 0;
 	errno = EIO;
@@ -353,6 +368,7 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
 	step = add(MOVE, known->file);
 	snprintf(step->name, sizeof(step->name), "%s", old);
 	snprintf(step->to, sizeof(step->to), "%s", new);
+	disk.moved = true;
 	apply_name(&disk.names, step);
 	return ret;
 }
@@ -572,6 +588,11 @@ void disk_forget(void)
 void disk_boot(unsigned int number)
 {
 	disk.boot = number;
+}
+
+void disk_before_names(void (*happens)(void))
+{
+	disk.before_names = happens;
 }
 
 void disk_fail_sync(unsigned int n)

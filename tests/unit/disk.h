@@ -26,6 +26,9 @@ size_t disk_now(void);
 /* Stops the log. */
 void disk_stop(void);
 void disk_forget(void);
+/* Once, before the next sync of a directory in which something was renamed
+   since the last: what another process does just then. */
+void disk_before_names(void (*happens)(void));
 /* Makes dir (empty, not the one watched) as it is after a cut behind the
    first `cut` steps. */
 void disk_after_cut(size_t cut, enum disk_policy policy, unsigned int seed,

@@ -296,6 +296,57 @@ static void test_failed_sync(void **state)
 	end_story();
 }
 
+static struct mse_appender *meanwhile;
+static size_t appended_at;
+
+static void append_meanwhile(void)
+{
+	mail(story, meanwhile, "u1");
+	appended_at = disk_now();
+}
+
+/* A mail process finds the new file as soon as it has its name, which is not
+   on disk yet; what it puts there is. */
+static void test_new_file(void **state)
+{
+	unsigned int policy, seed, failed = 0;
+	struct mse_appender *appender;
+	size_t end;
+
+	empty_dir(dir);
+	disk_watch(dir);
+	disk_boot(1);
+	memset(story, 0, sizeof(*story));
+	init_world(story, dir);
+	story->durability = MSE_DURABILITY_POWER;
+	story->appended = appended;
+	story->accepted_one = accepted;
+	start(story);
+	pass(story, 2000, 500);
+	wanted_at = 0;
+	appended_at = 0;
+	appender = process(story);
+	meanwhile = process(story);
+	disk_before_names(append_meanwhile);
+	while (appended_at == 0 && story->event_count < EVENTS_MAX - 4) {
+		mail(story, appender, "u0");
+		one_pass(story);
+	}
+	assert_int_not_equal(appended_at, 0);
+	end = disk_now();
+	disk_stop();
+	disk_boot(2);
+	for (policy = 0; policy <= DISK_ALL; policy++) {
+		for (seed = 0; seed < 4; seed++)
+			failed += !cut_passes(appended_at, policy, seed);
+	}
+	failed += !cut_passes(end, DISK_NOTHING, 0);
+	mse_appender_free(&appender);
+	mse_appender_free(&meanwhile);
+	end_story();
+	assert_int_equal(failed, 0);
+}
+
 static int setup(void **state)
 {
 	strcpy(dir, "/tmp/mse-power-XXXXXX");
@@ -320,6 +371,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failed_sync),
+		cmocka_unit_test(test_new_file),
 		cmocka_unit_test(test_power),
 		cmocka_unit_test(test_process),
 	};
