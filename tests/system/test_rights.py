@@ -188,6 +188,22 @@ def test_a_configuration_that_others_can_read(restored, mode):
           "secrets in it: chmod 0600 CONF")
 
 
+def test_the_daemon_says_the_same_at_its_start_and_reload(private):
+    dovecot, _, _ = private(start=False)
+    sentence = f"{dovecot.mailhook_conf}: mode 0640 lets others than its " \
+        "owner at the secrets in it: chmod 0600 " + str(dovecot.mailhook_conf)
+    dovecot.start_daemon()
+    assert "lets others" not in dovecot.log()
+    dovecot.stop_daemon()
+    os.chmod(dovecot.mailhook_conf, 0o640)
+    dovecot.start_daemon()
+    assert dovecot.log().count(sentence) == 1
+    assert dovecot.ask("reload")["ok"]
+    # The log is written at the end of the pass that answered.
+    assert dovecot.ask("status")["ok"]
+    assert dovecot.log().count(sentence) == 2
+
+
 def test_a_configuration_that_the_daemon_cannot_read(restored):
     os.chown(restored.mailhook_conf, 0, 0)
     finds(restored, "CONF: mailhookd runs as dovecot and cannot read it: "
