@@ -38,8 +38,9 @@ from conftest import Configuration
 from harness.dialect import DIALECT, Namespace, User
 from harness.dovecot import MAIL_UID, Dovecot
 from harness.load import (DoveadmClient, ImapClient, JournalFollower,
-                          LmtpClient, Pop3Client, look)
-from harness.oracle import Numbers, Oracle, Place, Violation
+                          LmtpClient, Pop3Client, log_notes, log_strays,
+                          look)
+from harness.oracle import GONE, Numbers, Oracle, Place, Violation
 from harness.receiver import Answer, Receiver
 from test_daemon import MAIL, RS, all_came
 from test_delivery import uid
@@ -405,11 +406,13 @@ class Server:
             # What a dead session left in a maildir is seen by who looks
             # later than within the same second.
             time.sleep(max(0, quiet + 1.2 - time.monotonic()))
+            self._have_read_again()
             truth = self.truth()
             check = self.oracle.check(changes, self.endpoints[0].new(), truth,
                                       rebuilt=self._rebuilt(),
                                       rotated=rotated,
-                                      requested=self._requested)
+                                      noted=self._noted,
+                                      strayed=self._strayed)
             if never or not check.uncovered or time.monotonic() > end:
                 break
             time.sleep(0.2)
@@ -438,18 +441,32 @@ class Server:
             check._say("c", "the endpoints differ in "
                        f"{set(first) ^ set(second) or 'data'}")
 
-    def _requested(self, place, uid):
-        """In a maildir."""
+    def _maildirs(self):
+        """Their mailboxes, by place."""
         mail = self.dovecot.top / "mail"
-        if place.owner == MD:
-            box = mail / MD / "maildir"
-            if place.name != "INBOX":
-                box /= f".{place.name}"
-        elif place.name.startswith("Public/"):
-            box = mail / "public-mail" / f".{place.name[len('Public/'):]}"
-        else:
-            return False
-        return is_to_go(self.dovecot, box, uid)
+        boxes = {Place(MD, "INBOX"): mail / MD / "maildir"}
+        for owner, prefix, root in ((MD, "", mail / MD / "maildir"),
+                                    ("", "Public/", mail / "public-mail")):
+            for path in root.glob(".*/cur"):
+                boxes[Place(owner, prefix + path.parent.name[1:])] = \
+                    path.parent
+        return boxes
+
+    def _noted(self, place, *change):
+        box = self._maildirs().get(place)
+        return box is not None and log_notes(
+            transaction_log(self.dovecot, box), *change)
+
+    def _strayed(self, place, *message):
+        box = self._maildirs().get(place)
+        return box is not None and log_strays(
+            transaction_log(self.dovecot, box), *message)
+
+    def _have_read_again(self):
+        """What the names of a maildir's files say that the index does not
+        know, is found when the directory has changed."""
+        for box in self._maildirs().values():
+            os.utime(box / "cur")
 
     def keep(self, number, check):
         """What has to be read to understand a violation. What was expunged
@@ -480,26 +497,43 @@ class Server:
         return ", ".join(f"{name} {n}" for name, n in figures.items())
 
 
-def is_to_go(dovecot, box, uid):
-    """Whether this mailbox's transaction logs say that the message is to be
-    expunged; that it is, would be "(ext)"."""
-    return any(
-        re.search(rf"type=expunge-guid, .*\n(?: - .*\n)*? - uid={uid} ",
-                  dovecot.doveadm("dump", log, check=False).stdout)
-        for log in box.glob("dovecot.index.log*"))
+def transaction_log(dovecot, box):
+    """Older first."""
+    return "".join(
+        dovecot.doveadm("dump", log, check=False).stdout
+        for log in sorted(box.glob("dovecot.index.log*"), reverse=True))
 
 
-def test_what_is_to_go_stands_in_the_log(private):
+def test_what_is_asked_for_stands_in_the_log(private):
     dovecot, _, _ = private(daemon=None, mail_driver="maildir")
     with dovecot.imap("log@example.org") as imap:
         for _ in range(3):
             imap.append("INBOX", MAIL)
         imap.ok("SELECT INBOX")
-        imap.ok("STORE 1:2 +FLAGS (\\Deleted)")
+        imap.ok("STORE 1:2 +FLAGS (\\Deleted $Junk)")
+        imap.ok("STORE 1 -FLAGS ($Junk)")
         imap.ok("UID EXPUNGE 2")
     [log] = (dovecot.top / "mail").glob("log@*/**/dovecot.index.log")
-    assert [is_to_go(dovecot, log.parent, uid) for uid in (1, 2, 3)] == [
-        False, True, False]
+    text = transaction_log(dovecot, log.parent)
+
+    def noted(before, after):
+        return [uid for uid in (1, 2, 3)
+                if log_notes(text, uid, before, after)]
+
+    assert noted(set(), GONE) == [2]
+    assert noted(set(), {"\\Deleted"}) == [1, 2]
+    assert noted({"\\Deleted"}, set()) == noted(set(), {"\\Seen"}) == []
+    assert noted(set(), {"$Junk"}) == [2]
+    assert noted({"$Junk"}, set()) == [1]
+    assert not any(log_strays(text, uid, 0) for uid in (1, 2, 3))
+    [name] = log.parent.glob("cur/*,S=*:2,T")
+    name.rename(f"{name}S")
+    os.utime(log.parent / "cur", (1, 1))
+    with dovecot.imap("log@example.org") as imap:
+        imap.ok("SELECT INBOX")
+        assert "\\Seen" in imap.fetch(1)["flags"]
+    text = transaction_log(dovecot, log.parent)
+    assert [uid for uid in (1, 2, 3) if log_strays(text, uid, 0)] == [1]
 
 
 def last_record(dovecot):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.load import log_notes, log_strays
 from harness.oracle import (GONE, Box, Change, Event, Numbers, Oracle, Place,
                             Truth, mailbox, message, parse_uidset, parse_url,
                             subscription)
@@ -335,21 +336,75 @@ def test_an_expunged_message_that_comes_back():
     assert rules(BEFORE, one, shown) == {"server"}
 
 
-def test_an_expunge_that_is_forgotten():
-    """Noted by the server, told, and not done: not invented."""
-    one = History()
-    one.asked(message(INBOX, "t1"), GONE, acked=False)
-    one.came("MessageExpunge", INBOX, uidset="1")
+def test_what_is_noted_and_forgotten():
+    """By the server, after it was told: not invented."""
+    def one(kind, state, shown, noted, **data):
+        history = History()
+        history.asked(message(INBOX, "t1"), state, acked=False)
+        history.came(kind, INBOX, uidset="1", **data)
+        return rules(BEFORE, history, shown,
+                     noted=lambda *change: change == noted)
+
     shown = after(INBOX=SAME)
-    assert rules(BEFORE, one, shown,
-                 requested=lambda *what: what == (INBOX, 1)) == {"server"}
-    assert rules(BEFORE, one, shown,
-                 requested=lambda *what: what == (INBOX, 2)) == {"b"}
-    # What was not told is a loss all the same.
-    one.events = []
-    one.changes[0].acked = True
-    assert "a" in rules(BEFORE, one, after(INBOX={2: SAME[2]}),
-                        requested=lambda *what: True)
+    expunge = ("MessageExpunge", GONE, shown)
+    assert one(*expunge, (INBOX, 1, NONE, GONE)) == {"server"}
+    assert one(*expunge, (INBOX, 2, NONE, GONE)) == {"b"}
+    read = ("MessageRead", SEEN, shown)
+    assert one(*read, (INBOX, 1, NONE, SEEN)) == {"server"}
+    assert one(*read, None) == {"b"}
+    # Something else than what was asked for is invented all the same.
+    assert one("MessageTrash", SEEN, shown, (INBOX, 1, NONE, SEEN)) == {"b"}
+
+
+def test_flags_that_the_server_changes_by_itself():
+    """Between the last look and what was asked for: \\Seen was gone, so that
+    its end was not told."""
+    history = History()
+    history.asked(message(INBOX, "t2"), frozenset({"\\Draft"}))
+    history.came("FlagsSet", INBOX, uidset="2", flagNames="\\Draft")
+    shown = after(INBOX={**SAME, 2: ("t2", frozenset({"\\Draft"}))})
+    assert rules(BEFORE, history, shown) == {"b"}
+    assert rules(BEFORE, history, shown, strayed=lambda *message: message == (
+        INBOX, 2, 0)) == {"server"}
+
+
+def test_a_change_to_what_it_was_already():
+    """So flags that came back by themselves are set without an event."""
+    for asked, rule in ((SEEN, "server"), (GONE, "a")):
+        history = History()
+        history.asked(message(INBOX, "t1"), asked)
+        messages = {**SAME, 1: ("t1", SEEN)} if asked else {2: SAME[2]}
+        shown = after(INBOX=messages)
+        assert rules(BEFORE, history, shown) == {"a"}
+        assert rules(BEFORE, history, shown,
+                     strayed=lambda *message: True) == {rule}
+
+
+def test_what_a_transaction_log_notes():
+    text = """\
+record: offset=1, type=flag-update, size=32, modseq=3
+ - uids=5-7 (flags +c-1, modseq_inc_flag=0)
+ - uids=9-9 (flags +0-8, modseq_inc_flag=0)
+record: offset=2, type=flag-update (ext), size=20, modseq=4
+ - uids=5-5 (flags +0-c, modseq_inc_flag=0)
+record: offset=3, type=keyword-update, size=28, modseq=5
+ - modify=0, name=work, uids=5-5,7-8,
+record: offset=4, type=expunge-guid, size=48
+ - uid=7 (guid 9258e273eed02fae29c866a6bcc46b4b)
+ - uid=17 (guid 8f94789165eff2dbe622ccf29511af25)
+record: offset=5, type=expunge-guid (ext), size=28, modseq=6
+ - uid=9 (guid 00000000000000000000000000000000)
+"""
+    def noted(uid, before, after):
+        return log_notes(text, uid, before, after)
+
+    assert noted(5, NONE, SEEN) and noted(6, {"\\Answered"}, {"\\Deleted"})
+    assert not noted(9, NONE, SEEN) and noted(9, SEEN, NONE)
+    assert not noted(8, NONE, SEEN) and not noted(5, SEEN, NONE)
+    assert noted(8, NONE, {"work"}) and not noted(6, NONE, {"work"})
+    assert [uid for uid in range(20) if noted(uid, SEEN, GONE)] == [7, 17]
+    assert [uid for uid in range(20) if log_strays(text, uid, 3)] == [5]
+    assert not log_strays(text, 5, 4)
 
 
 def test_an_acknowledged_flag_that_the_server_forgets():

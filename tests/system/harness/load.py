@@ -571,6 +571,59 @@ def _look_at(imap, truth, place, name):
     truth.boxes[place] = box
 
 
+# -- what stands in Dovecot's transaction log
+
+BITS = {"\\Answered": 1, "\\Flagged": 2, "\\Deleted": 4, "\\Seen": 8,
+        "\\Draft": 16}
+
+
+def _has(uids, uid):
+    return any(int(first) <= uid <= int(last or first) for first, last in
+               re.findall(r"(\d+)(?:-(\d+))?", uids))
+
+
+def log_notes(text, uid, before, after):
+    """Whether `doveadm dump` of a log has this change of a message as asked
+    for: what is marked "(ext)" is what was done, or found in the files. Of
+    flags, some are enough, each as it was asked for last."""
+    last, kind = {}, ""
+    for line in text.splitlines():
+        found = re.match(r"record: .* type=([^,]*),", line)
+        if found:
+            kind = found[1]
+        elif kind.startswith("expunge") and not kind.endswith("(ext)"):
+            if re.match(rf" - uid={uid}\b", line):
+                last[None] = True
+        elif kind == "flag-update":
+            uids, plus, minus = re.match(
+                r" - uids=(\S+) \(flags \+(\w+)-(\w+)", line).groups()
+            for flag, bit in BITS.items() if _has(uids, uid) else ():
+                if (int(plus, 16) | int(minus, 16)) & bit:
+                    last[flag] = bool(int(plus, 16) & bit)
+        elif kind == "keyword-update":
+            modify, name, uids = re.match(
+                r" - modify=(\d), name=(.*), uids=(\S*)", line).groups()
+            if _has(uids, uid):
+                last[name] = modify != "1"
+    if after is GONE:
+        return None in last
+    return any(last.get(flag) == (flag in after)
+               for flag in set(before) ^ set(after))
+
+
+def log_strays(text, uid, modseq):
+    """Whether flags of a message were found to be others, after that."""
+    kind, at = "", 0
+    for line in text.splitlines():
+        found = re.match(r"record: .* type=([^,]*),.*?(?:modseq=(\d+))?$", line)
+        if found:
+            kind, at = found[1], int(found[2] or 0)
+        elif kind == "flag-update (ext)" and at > modseq and \
+                _has(re.match(r" - uids=(\S+)", line)[1], uid):
+            return True
+    return False
+
+
 # -- what stands in the journal
 
 class JournalFollower:

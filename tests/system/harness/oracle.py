@@ -334,13 +334,16 @@ class Check:
     not fit; `uncovered` of them may go away if a Resync still comes.
 
     left_out(thing): not looked at, the server itself has lost its way there.
-    requested(place, uid): the server has noted that this message is to go.
+    noted(place, uid, before, after): the server's own log has this change of a
+    message, whatever became of it.
+    strayed(place, uid, modseq): since then the server has changed this
+    message's flags by itself.
     rotated: what a process appended to a file that had just been left for the
     next one is told late, so that only each process is in order.
     """
 
     def __init__(self, before, changes, events, truth, gaps_expected,
-                 left_out, rotated, requested):
+                 left_out, rotated, noted, strayed):
         self.violations = []
         self.uncovered = 0
         self.resyncs_needed = 0
@@ -348,7 +351,8 @@ class Check:
         self.covers = [Cover(e) for e in events if e.type in OWN]
         self.before = before
         self.left_out = left_out
-        self.requested = requested
+        self.noted = noted
+        self.strayed = strayed
         self.told = []   # (sequence, change, event) of matched changes
         replay = Replay(before)
         self.transitions = self._transitions(replay)
@@ -470,11 +474,13 @@ class Check:
         if states == asked and self._came_back(thing):
             self._say("server", f"{thing} was expunged and is there again")
             return
-        if states == asked and thing in self.expunged and \
-                self.requested(thing.place, self.expunged[thing]):
-            # Killed after it was noted, while it was done to one message
-            # after the other: a maildir's next process forgets the rest.
-            self._say("server", f"{thing} was to be expunged and stayed")
+        if states == asked and self._noted(thing, changes):
+            # Killed after that, while it was done to one file after the
+            # other: a maildir's next process may forget the rest.
+            self._say("server", f"{thing} was to become {asked[-1]}")
+            return
+        if self._strayed(thing):
+            self._say("server", f"{thing} had other flags at times")
             return
         told = ", ".join(
             f"{one.event.type} {one.event.sequence} (pid "
@@ -484,6 +490,26 @@ class Check:
             f"is not what was asked for ({asked})"
         self._say("b", f"{thing} became {wanted}; {told} tell {states}: "
                   "that " + why)
+
+    def _uid(self, thing):
+        uid = self.expunged.get(thing)
+        for one in (self.truth, self.after, self.before):
+            if uid is None and thing.place in one.boxes:
+                uid = one.boxes[thing.place].uid(thing.token)
+        return uid
+
+    def _strayed(self, thing):
+        box = self.before.boxes.get(thing.place, Box())
+        uid = self._uid(thing)
+        return thing.kind == "message" and uid is not None and self.strayed(
+            thing.place, uid, box.modseqs.get(thing.token) or 0)
+
+    def _noted(self, thing, changes):
+        uid = self._uid(thing)
+        states = [self.before.state(thing)] + [c.state for c in changes]
+        return thing.kind == "message" and uid is not None and \
+            states[-2] is not None and \
+            self.noted(thing.place, uid, states[-2], states[-1])
 
     def _came_back(self, thing):
         """The UID that was told is gone; a maildir's file that outlived it
@@ -505,6 +531,10 @@ class Check:
             # made it, and says no.
             self._say("server", f"{thing} is there, though refused: "
                       f"{change.why}")
+            return
+        if change.state is not GONE and self._strayed(thing):
+            # Then it need not have been a change.
+            self._say("server", f"{thing} had other flags at times, or has")
             return
         self.uncovered += 1
         came = [(one.places or one.event.owner) for one in self.covers]
@@ -610,7 +640,8 @@ class Oracle:
         self._strange = set()    # what the server has doubled or half deleted
 
     def check(self, changes, events, truth, gaps_expected=False, rebuilt=(),
-              rotated=False, requested=lambda place, uid: False):
+              rotated=False, noted=lambda *change: False,
+              strayed=lambda *message: False):
         """A Check; take it with accept() or try again with more events.
         `rebuilt`: owners whose mail the server has rebuilt, which brings back
         what was gone and tells nobody."""
@@ -619,7 +650,7 @@ class Oracle:
                 mailbox(thing.place) in self._strange
 
         return Check(self.truth, changes, events, truth, gaps_expected,
-                     left_out, rotated, requested)
+                     left_out, rotated, noted, strayed)
 
     def accept(self, check):
         self.figures["changes"] += len(check.changes)
