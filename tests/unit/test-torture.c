@@ -8,7 +8,9 @@
  * and no memory or descriptor is left behind.
  *
  * MAILHOOK_TORTURE=all (or all:KIND) tries every n; without it a sample that
- * takes seconds.
+ * takes seconds. Memory has 8,000 places and is tried twice, at 0.05 s a round.
+ * Reading has 7,000 where /proc/net/tcp is short, and more for each connection
+ * of the machine: run it below unshare --net.
  * MAILHOOK_TORTURE=KIND:N or KIND:N:BURST runs one round.
  */
 #include <stdarg.h>
