@@ -270,7 +270,7 @@ static int look_for_torn(struct mse_derive *derive,
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64, tail->file, end);
 	if (!mse_derive_seen_has(&derive->seen, cause)) {
 		if (mse_derive_gap_add(derive, cause,
-				       "torn record in the journal", 1, 0,
+				       "torn record in the journal", 0, 0,
 				       file->newest_ms) < 0)
 			return mse_error_set(error_r, "out of memory for "
 					     "gaps");

@@ -120,9 +120,11 @@ static int close_damage(struct mse_derive *derive, int64_t until_ms,
 		return 0;
 	snprintf(cause, sizeof(cause), "damage:%s:%" PRIu64,
 		 derive->damage_file, derive->damage_start);
+	/* Without a number: a writer that lived on has counted what it tore,
+	   or written it once more. */
 	if (mse_derive_gap_add(derive, cause, derive->damage_torn ?
 			       "torn record in the journal" :
-			       "damaged journal", derive->damage_torn ? 1 : 0,
+			       "damaged journal", 0,
 			       derive->last_record_ms, until_ms) < 0)
 		return out_of_memory(error_r);
 	derive->in_damage = false;

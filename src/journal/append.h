@@ -55,7 +55,11 @@ void mse_appender_done(struct mse_appender *appender, uint32_t id);
 
 enum mse_append_result {
 	MSE_APPEND_DONE,
-	MSE_APPEND_LOST,   /* counted in presence as `records` losses */
+	/* Counted in presence as `records` losses. Under MSE_DURABILITY_POWER
+	   also if they could not be synced: they stand in the journal then and
+	   are delivered, but what was promised is not kept, and nobody else
+	   would tell if the power failed now. */
+	MSE_APPEND_LOST,
 	MSE_APPEND_UNSEEN  /* lost, and presence could not be reached either */
 };
 

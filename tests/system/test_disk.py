@@ -45,11 +45,10 @@ def gaps(receiver, path):
 
 
 def told_lost(receiver, path):
-    """What mail processes counted. A record that a full disk tore is told a
-    second time by who finds it: it cannot know whether it was counted, or
-    written once more."""
-    return sum(gap.data["vnd.mailhook.lost"] for gap in gaps(receiver, path)
-               if "torn" not in gap.data["vnd.mailhook.reason"])
+    """A record that a full disk tore is told by who finds it, too, without a
+    number: who tore it has counted it, or written it once more."""
+    return sum(gap.data.get("vnd.mailhook.lost", 0)
+               for gap in gaps(receiver, path))
 
 
 def came(receiver, path, kind="MessageNew"):

@@ -41,6 +41,7 @@ static struct {
 	const char *unlink_path; /* after the first write */
 	const char *rename_from, *rename_to;
 	unsigned int syncs;
+	bool sync_fails;
 } wrapped;
 
 static void wrap_begin(void)
@@ -88,6 +89,10 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 int __wrap_fdatasync(int fd)
 {
 	wrapped.syncs++;
+	if (wrapped.on && wrapped.sync_fails) {
+		errno = EIO;
+		return -1;
+	}
 	return __real_fdatasync(fd);
 }
 
@@ -220,6 +225,36 @@ static void test_power(void **state)
 					     MSE_DURABILITY_POWER),
 			 MSE_APPEND_DONE);
 	assert_int_equal(wrapped.syncs, 1);
+	mse_buf_clear(&buf);
+}
+
+/* It is there to be delivered, and counted as if it were not: the power might
+   fail now. */
+static void test_power_refused(void **state)
+{
+	struct journal_test *test = *state;
+	struct mse_journal_reader *reader;
+	struct mse_buf buf;
+
+	mse_buf_init(&buf, 4096);
+	journal_test_record(&buf, 1, 0);
+	journal_test_record(&buf, 2, 0);
+	wrap_begin();
+	wrapped.sync_fails = true;
+	assert_int_equal(mse_appender_append(test->appender, &buf, 2,
+					     MSE_DURABILITY_POWER),
+			 MSE_APPEND_LOST);
+	assert_non_null(strstr(mse_appender_last_error(test->appender),
+			       "cannot sync"));
+	assert_int_equal(wrapped.calls, 1);
+	assert_int_equal(wrapped.syncs, 1);
+	assert_int_equal(journal_test_lost(test), 2);
+	wrapped.on = false;
+	reader = journal_test_reader(test);
+	journal_test_expect(reader, 1);
+	journal_test_expect(reader, 2);
+	journal_test_expect_end(reader);
+	mse_journal_reader_free(&reader);
 	mse_buf_clear(&buf);
 }
 
@@ -613,6 +648,7 @@ int main(void)
 		T(test_one_write),
 		T(test_several_writes),
 		T(test_power),
+		T(test_power_refused),
 		T(test_short_write),
 		T(test_disk_full),
 		T(test_never_loops),

@@ -119,6 +119,7 @@ static void test_damage(void **state)
 	assert_true(status.behind_octets > sizeof(foreign));
 	settle(&test);
 	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
+	assert_int_equal(count_type(&test, "vnd.mailhook.lost", NULL, 0), 0);
 	mse_derive_get_status(test.derive, &status);
 	assert_int_equal(status.torn + status.damaged, 1);
 	assert_int_equal(status.behind_octets, 0);
@@ -412,6 +413,8 @@ static void test_torn_behind_the_seal(void **state)
 	assert_int_equal(count_type(&test, "damage:", NULL, 0), 1);
 	assert_int_equal(count_type(&test, "torn record in the journal", NULL,
 				    0), 1);
+	/* If its writer lived on, it has counted it. */
+	assert_int_equal(count_type(&test, "vnd.mailhook.lost", NULL, 0), 0);
 	stop(&test);
 	open_derive(&test);
 	for (i = 0; i < 6; i++)

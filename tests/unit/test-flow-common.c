@@ -83,8 +83,7 @@ static void take_gap(struct world *world, const char *body, struct sent *sent,
 		return;
 	snprintf(world->reasons + len, sizeof(world->reasons) - len, "%s;",
 		 reason);
-	if (strcmp(reason, "lost in a mail process") == 0)
-		world->told_lost += strtoull(lost, NULL, 10);
+	world->told_lost += strtoull(lost, NULL, 10);
 }
 
 void know(struct world *world, const struct sent *sent)
