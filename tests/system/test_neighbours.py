@@ -214,6 +214,10 @@ def test_autoexpunge_is_message_expire(mail):
         for _ in range(3):
             imap.append("Few", SMALL)
         port = imap.port
+    # The process does it after it answered LOGOUT.
+    mail.receiver.wait(
+        lambda: any(r.type == "MessageExpire" for r in mail.requests()),
+        what="what a session expunges at its end")
     came = mail.take()
     assert told(came)[-1] == ("MessageExpire", "Few", "1:2")
     expire = came[-1].data
