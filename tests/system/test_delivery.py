@@ -145,7 +145,7 @@ def test_without_order_one_owner_fills_the_connections(endpoint, receiver):
     Answer(close=True)],
     ids=["500", "404", "302", "307", "503", "close"])
 def test_a_refused_event_is_retried_as_it_was(endpoint, receiver, failure):
-    path, [mail] = endpoint(timeout='"2s"')
+    path, [mail] = endpoint(timeout='"60s"')
     receiver.script(path, failure, failure)
     mail.deliver(MAIL)
     [_] = mail.take()

@@ -181,7 +181,7 @@ def test_the_failures_differ_in_words():
 def test_an_answer_is_its_status_whatever_its_body(endpoint, stop, how):
     server = stop(Misbehaving(how))
     _, [mail] = endpoint(url=f"http://127.0.0.1:{server.port}/",
-                         timeout='"700ms"')
+                         timeout='"1500ms"')
     mail.deliver(MAIL)
     wait_for(lambda: status(mail)["answered"] == 1, "the answer")
     assert status(mail)["failed"] == 0
