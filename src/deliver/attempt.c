@@ -80,6 +80,41 @@ bool mse_attempt_count(struct mse_endpoint *endpoint, struct mse_head *tries)
 	return true;
 }
 
+void mse_attempt_backoff(struct mse_endpoint *endpoint,
+			 const struct mse_head *tries, int64_t now,
+			 struct mse_sequel *sequel_r)
+{
+	const struct mse_conf_endpoint *conf = endpoint->conf;
+	int64_t delay;
+
+	delay = mse_backoff_ms(conf->retry_first_ms, conf->retry_max_ms,
+			       tries->attempts,
+			       mse_deliver_random(endpoint->deliver));
+	sequel_r->at_ms = now + delay;
+	snprintf(sequel_r->text, sizeof(sequel_r->text),
+		 "next attempt in %" PRId64 " s", (delay + 999) / 1000);
+}
+
+bool mse_attempt_hold(struct mse_endpoint *endpoint, struct mse_head *tries,
+		      int64_t hold_ms, int64_t now,
+		      struct mse_sequel *sequel_r)
+{
+	bool others = tries->answered_at_hold != endpoint->answered;
+	int64_t extra;
+
+	if (now + hold_ms > endpoint->hold_until_ms)
+		endpoint->hold_until_ms = now + hold_ms;
+	tries->answered_at_hold = endpoint->answered;
+	if (tries->holds > 0 && others)
+		return false;
+	/* Others first, the next time. */
+	extra = tries->holds++ < 10 ? tries->holds * 100 : 1000;
+	sequel_r->at_ms = now + hold_ms + extra;
+	snprintf(sequel_r->text, sizeof(sequel_r->text),
+		 "the endpoint waits %" PRId64 " s as asked", hold_ms / 1000);
+	return true;
+}
+
 /* Not before a number given now is certainly new, and a Gap out of the
    journal only as a row, which dies without a further Gap. */
 bool mse_attempt_may_give_up(const struct mse_item *item)
@@ -101,9 +136,7 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 		       int64_t now)
 {
 	struct mse_endpoint *endpoint = item->endpoint;
-	const struct mse_conf_endpoint *conf = endpoint->conf;
-	char next[80];
-	int64_t delay;
+	struct mse_sequel next;
 
 	if (!mse_attempt_count(endpoint, &item->tries)) {
 		mse_attempt_log(item, answer, false,
@@ -117,13 +150,9 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 		give_up(item, now);
 		return;
 	}
-	delay = mse_backoff_ms(conf->retry_first_ms, conf->retry_max_ms,
-			       item->tries.attempts,
-			       mse_deliver_random(endpoint->deliver));
-	snprintf(next, sizeof(next), "next attempt in %" PRId64 " s",
-		 (delay + 999) / 1000);
-	mse_attempt_log(item, answer, false, next);
-	item->lane->not_before_ms = now + delay;
+	mse_attempt_backoff(endpoint, &item->tries, now, &next);
+	mse_attempt_log(item, answer, false, next.text);
+	item->lane->not_before_ms = next.at_ms;
 	if (item->origin == MSE_ITEM_PARKED) {
 		mse_parked_failed(item);
 		return;
@@ -134,30 +163,18 @@ static void on_failure(struct mse_item *item, const struct mse_answer *answer,
 		mse_endpoint_update_lane(endpoint, item->lane);
 }
 
-/* Retry-After: nothing is wrong with the event, unless others are accepted
-   between its refusals. */
 static void on_hold(struct mse_item *item, const struct mse_answer *answer,
 		    int64_t hold_ms, int64_t now)
 {
-	struct mse_endpoint *endpoint = item->endpoint;
-	char next[80];
-	int64_t extra;
+	struct mse_sequel next;
 
-	if (now + hold_ms > endpoint->hold_until_ms)
-		endpoint->hold_until_ms = now + hold_ms;
-	if (item->tries.holds > 0 &&
-	    item->tries.answered_at_hold != endpoint->answered) {
-		item->tries.answered_at_hold = endpoint->answered;
+	if (!mse_attempt_hold(item->endpoint, &item->tries, hold_ms, now,
+			      &next)) {
 		on_failure(item, answer, now);
 		return;
 	}
-	snprintf(next, sizeof(next), "the endpoint waits %" PRId64
-		 " s as asked", hold_ms / 1000);
-	mse_attempt_log(item, answer, false, next);
-	/* Others first, the next time. */
-	extra = item->tries.holds++ < 10 ? item->tries.holds * 100 : 1000;
-	item->tries.answered_at_hold = endpoint->answered;
-	put_back(item, now + hold_ms + extra);
+	mse_attempt_log(item, answer, false, next.text);
+	put_back(item, next.at_ms);
 }
 
 static void on_disable(struct mse_item *item, const struct mse_answer *answer)

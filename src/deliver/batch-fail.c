@@ -508,9 +508,7 @@ static void on_failure(struct mse_batch *batch,
 		       const struct mse_answer *answer, int64_t now)
 {
 	struct mse_endpoint *endpoint = batch->endpoint;
-	const struct mse_conf_endpoint *conf = endpoint->conf;
-	char next[80];
-	int64_t delay;
+	struct mse_sequel next;
 	bool counted;
 
 	if (should_halve(batch, answer)) {
@@ -531,15 +529,11 @@ static void on_failure(struct mse_batch *batch,
 		put_back(batch, 0);
 		return;
 	}
-	delay = mse_backoff_ms(conf->retry_first_ms, conf->retry_max_ms,
-			       batch->tries.attempts,
-			       mse_deliver_random(endpoint->deliver));
-	snprintf(next, sizeof(next), "next attempt in %" PRId64 " s",
-		 (delay + 999) / 1000);
-	log_attempt(batch, answer, false, next);
+	mse_attempt_backoff(endpoint, &batch->tries, now, &next);
+	log_attempt(batch, answer, false, next.text);
 	if (give_up(batch))
 		return;
-	batch->own->not_before_ms = now + delay;
+	batch->own->not_before_ms = next.at_ms;
 	/* Also what was read behind its events and is in no batch. */
 	endpoint->followers = true;
 	if (batch->parked)
@@ -547,30 +541,21 @@ static void on_failure(struct mse_batch *batch,
 	else if (mse_endpoint_may_park(endpoint) &&
 		 mse_batch_park(batch) == 0)
 		return;
-	put_back(batch, now + delay);
+	put_back(batch, next.at_ms);
 }
 
 static void on_hold(struct mse_batch *batch, const struct mse_answer *answer,
 		    int64_t hold_ms, int64_t now)
 {
-	struct mse_endpoint *endpoint = batch->endpoint;
-	struct mse_head *tries = &batch->tries;
-	char next[80];
-	int64_t extra;
+	struct mse_sequel next;
 
-	if (now + hold_ms > endpoint->hold_until_ms)
-		endpoint->hold_until_ms = now + hold_ms;
-	if (tries->holds > 0 && tries->answered_at_hold != endpoint->answered) {
-		tries->answered_at_hold = endpoint->answered;
+	if (!mse_attempt_hold(batch->endpoint, &batch->tries, hold_ms, now,
+			      &next)) {
 		on_failure(batch, answer, now);
 		return;
 	}
-	snprintf(next, sizeof(next), "the endpoint waits %" PRId64
-		 " s as asked", hold_ms / 1000);
-	log_attempt(batch, answer, false, next);
-	extra = tries->holds++ < 10 ? tries->holds * 100 : 1000;
-	tries->answered_at_hold = endpoint->answered;
-	put_back(batch, now + hold_ms + extra);
+	log_attempt(batch, answer, false, next.text);
+	put_back(batch, next.at_ms);
 }
 
 static void on_disable(struct mse_batch *batch,

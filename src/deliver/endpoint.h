@@ -253,6 +253,20 @@ void mse_attempt_log(const struct mse_item *item,
 void mse_attempt_body(const struct mse_endpoint *endpoint,
 		      const struct mse_record *record, uint64_t sequence,
 		      struct mse_body *body_r);
+/* What follows from an answer that was no success: for an event or a batch. */
+struct mse_sequel {
+	int64_t at_ms; /* of the next attempt */
+	char text[80]; /* for the log */
+};
+/* Retry-After: holds the endpoint. Nothing is wrong with the event, unless
+   others are accepted between its refusals: false, a failure. */
+bool mse_attempt_hold(struct mse_endpoint *endpoint, struct mse_head *tries,
+		      int64_t hold_ms, int64_t now,
+		      struct mse_sequel *sequel_r);
+/* A failure that was counted. */
+void mse_attempt_backoff(struct mse_endpoint *endpoint,
+			 const struct mse_head *tries, int64_t now,
+			 struct mse_sequel *sequel_r);
 /* A failure: whether it counts against the event (or batch). */
 bool mse_attempt_count(struct mse_endpoint *endpoint, struct mse_head *tries);
 bool mse_attempt_may_give_up(const struct mse_item *item);
