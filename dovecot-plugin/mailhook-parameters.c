@@ -10,6 +10,7 @@
 #include "str.h"
 #include "mail-index-private.h"
 #include "message-header-decode.h"
+#include "mailhook-compat.h"
 #include "mailhook-plugin.h"
 
 /* Of one transaction; what is beyond is left out. */
@@ -20,6 +21,8 @@
 /* Of one header field: what is looked at, and what is told. */
 #define MAILHOOK_RAW_HEADER_MAX (16 * 1024)
 #define MAILHOOK_HEADER_MAX (8 * 1024)
+/* Of all that are looked at, with those that come more than once. */
+#define MAILHOOK_HEADERS_MAX (256 * 1024)
 
 static bool mailhook_wants(const struct mailhook_transaction *mt,
 			   enum mse_optional optional)
@@ -27,16 +30,23 @@ static bool mailhook_wants(const struct mailhook_transaction *mt,
 	return (mt->wanted.optionals & MSE_OPTIONAL_BIT(optional)) != 0;
 }
 
+/* Kept: finding the fields in the mailbox's cache takes its time. */
 static struct mailbox_header_lookup_ctx *
-mailhook_headers_lookup(struct mailbox *box)
+mailhook_headers_lookup(struct mailhook_transaction *mt, struct mailbox *box)
 {
 	const char *fields[MSE_HEADER_COUNT + 1];
 	unsigned int i;
 
+	if (mt->headers != NULL && mt->headers_box == box)
+		return mt->headers;
+	if (mt->headers != NULL)
+		mailbox_header_lookup_unref(&mt->headers);
 	for (i = 0; i < MSE_HEADER_COUNT; i++)
 		fields[i] = mse_header_field(i);
 	fields[i] = NULL;
-	return mailbox_header_lookup_init(box, fields);
+	mt->headers = mailbox_header_lookup_init(box, fields);
+	mt->headers_box = box;
+	return mt->headers;
 }
 
 void mailhook_parameters_init(struct mailhook_transaction *mt,
@@ -55,21 +65,19 @@ void mailhook_parameters_init(struct mailhook_transaction *mt,
 
 void mailhook_parameters_deinit(struct mailhook_transaction *mt)
 {
+	if (mt->headers != NULL)
+		mailbox_header_lookup_unref(&mt->headers);
 	mse_buf_clear(&mt->texts);
 	mse_buf_clear(&mt->content);
 }
 
 /* All at once, or each would be a parse of its own. */
-static void mailhook_ask_headers(const struct mailhook_transaction *mt,
+static void mailhook_ask_headers(struct mailhook_transaction *mt,
 				 struct mail *mail)
 {
-	struct mailbox_header_lookup_ctx *headers;
-
-	if (!mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
-		return;
-	headers = mailhook_headers_lookup(mail->box);
-	mail_add_temp_wanted_fields(mail, 0, headers);
-	mailbox_header_lookup_unref(&headers);
+	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
+		mail_add_temp_wanted_fields(
+			mail, 0, mailhook_headers_lookup(mt, mail->box));
 }
 
 void mailhook_parameters_ask(struct mail_save_context *ctx)
@@ -125,22 +133,29 @@ static size_t mailhook_take_body_structure(struct mailhook_transaction *mt,
 		return 0;
 	/* As in a FETCH response. */
 	text = t_str_new(strlen(inside) + 2);
-	str_printfa(text, "(%s)", inside);
+	str_append_c(text, '(');
+	str_append(text, inside);
+	str_append_c(text, ')');
 	return mailhook_keep_text(mt, str_c(text), str_len(text));
 }
 
-/* Folded lines become one. */
-static const char *mailhook_unfold(const char *raw, size_t *len_r)
+/* Folded lines become one. A NUL becomes what is no character. */
+static const char *mailhook_unfold(const unsigned char *raw, size_t len,
+				   size_t *len_r)
 {
-	size_t len = I_MIN(strlen(raw), MAILHOOK_RAW_HEADER_MAX), i;
-	string_t *line = t_str_new(len + 1);
+	string_t *line;
+	size_t i;
 
+	len = I_MIN(len, MAILHOOK_RAW_HEADER_MAX);
+	line = t_str_new(len + 1);
 	for (i = 0; i < len; i++) {
 		if (raw[i] == '\n') {
 			if (i + 1 < len && (raw[i + 1] == ' ' ||
 					    raw[i + 1] == '\t'))
 				i++;
 			str_append_c(line, ' ');
+		} else if (raw[i] == '\0') {
+			str_append_c(line, 0x80);
 		} else if (raw[i] != '\r') {
 			str_append_c(line, raw[i]);
 		}
@@ -176,15 +191,13 @@ static void mailhook_make_readable(string_t *text)
 
 /* RFC 2047 decoded, in one line of text. */
 static size_t mailhook_take_header(struct mailhook_transaction *mt,
-				   struct mail *mail, const char *field)
+				   const unsigned char *raw, size_t raw_len)
 {
-	const char *raw, *line;
+	const char *line;
 	string_t *text;
 	size_t len;
 
-	if (mail_get_first_header(mail, field, &raw) <= 0)
-		return 0;
-	line = mailhook_unfold(raw, &len);
+	line = mailhook_unfold(raw, raw_len, &len);
 	text = t_str_new(len + 1);
 	message_header_decode_utf8((const unsigned char *)line, len, text,
 				   NULL);
@@ -192,21 +205,102 @@ static size_t mailhook_take_header(struct mailhook_transaction *mt,
 	return mailhook_keep_text(mt, str_c(text), str_len(text));
 }
 
+static bool mailhook_is_blank(unsigned char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Which of our fields a header line is, and where its value begins. */
+static bool mailhook_header_find(const unsigned char *line, size_t len,
+				 unsigned int *header_r, size_t *value_r)
+{
+	unsigned int i;
+	size_t at;
+
+	for (i = 0; i < MSE_HEADER_COUNT; i++) {
+		at = strlen(mse_header_field(i));
+		if (at >= len || strncasecmp((const char *)line,
+					     mse_header_field(i), at) != 0)
+			continue;
+		while (at < len && mailhook_is_blank(line[at]))
+			at++;
+		if (at == len || line[at] != ':')
+			continue;
+		/* It may all be on the lines that follow. */
+		for (at++; at < len && (mailhook_is_blank(line[at]) ||
+					line[at] == '\r' ||
+					line[at] == '\n'); at++)
+			;
+		*header_r = i;
+		*value_r = at;
+		return TRUE;
+	}
+	return FALSE;
+}
+
+/* The first of each field. A line goes on where the next begins with white
+   space. */
+static void mailhook_take_fields(struct mailhook_transaction *mt,
+				 const unsigned char *data, size_t size,
+				 struct mailhook_optionals *taken)
+{
+	size_t begin, end, value;
+	unsigned int header;
+
+	for (begin = 0; begin < size; begin = end + 1) {
+		end = begin;
+		while (end < size &&
+		       (data[end] != '\n' ||
+			(end + 1 < size && mailhook_is_blank(data[end + 1]))))
+			end++;
+		if (!mailhook_header_find(data + begin, end - begin, &header,
+					  &value) ||
+		    taken->headers[header] != 0)
+			continue;
+		T_BEGIN {
+			taken->headers[header] = mailhook_take_header(
+				mt, data + begin + value,
+				end - begin - value);
+		} T_END;
+	}
+}
+
+/* All at once: each asked for by itself is looked up in Dovecot's cache by
+   itself. */
+static void mailhook_take_headers(struct mailhook_transaction *mt,
+				  struct mail *mail,
+				  struct mailhook_optionals *taken)
+{
+	struct mailbox_header_lookup_ctx *headers =
+		mailhook_headers_lookup(mt, mail->box);
+	const unsigned char *data;
+	struct istream *input;
+	string_t *text;
+	size_t size;
+
+	if (mail_get_header_stream(mail, headers, &input) == 0) {
+		text = t_str_new(1024);
+		while (str_len(text) < MAILHOOK_HEADERS_MAX &&
+		       i_stream_read_more(input, &data, &size) > 0) {
+			str_append_data(text, data, size);
+			i_stream_skip(input, size);
+		}
+		if (input->stream_errno == 0)
+			mailhook_take_fields(mt, str_data(text),
+					     str_len(text), taken);
+	}
+}
+
 static void mailhook_take(struct mailhook_transaction *mt,
 			  const struct mailhook_save *save, struct mail *mail,
 			  struct mailhook_optionals *taken)
 {
-	unsigned int i;
-
 	if (mailhook_wants(mt, MSE_OPTIONAL_BODY_STRUCTURE)) T_BEGIN {
 		taken->body_structure = mailhook_take_body_structure(mt, mail);
 	} T_END;
-	for (i = 0; i < MSE_HEADER_COUNT; i++) {
-		if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS)) T_BEGIN {
-			taken->headers[i] = mailhook_take_header(mt, mail,
-				mse_header_field(i));
-		} T_END;
-	}
+	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS)) T_BEGIN {
+		mailhook_take_headers(mt, mail, taken);
+	} T_END;
 	if (mailhook_wants(mt, MSE_OPTIONAL_MESSAGE_CONTENT))
 		mailhook_content_take(mt, save, mail, &taken->content);
 }

@@ -350,6 +350,9 @@ struct mailhook_transaction {
 	/* Of saved messages, for as long as the transaction lasts. */
 	struct mse_wanted wanted;
 	struct mse_buf texts, content;
+	/* The header fields that are told, as this mailbox knows them. */
+	struct mailbox_header_lookup_ctx *headers;
+	struct mailbox *headers_box;
 };
 
 /* Whether there is anything to report, should it be committed. */

@@ -531,6 +531,10 @@ def long_list(count):
     (b"Subject: =?utf-8?q?a=00b=0D=0Ac=07?=\r\n", {"subject": "a b  c"}),
     (b"Subject: =?unknown-8?q?x?= =?utf-8?b?!?=\r\n", None),
     (b"Subject:\r\n", {"subject": ""}),
+    (b"Subject:\r\n begins below\r\n", {"subject": "begins below"}),
+    (b"X-Subject: a\r\nSubjects: b\r\nSubject: c\r\nTo: d\r\n",
+     {"subject": "c", "to": "d"}),
+    (b"X-Folded: a\r\n Subject: b\r\nDate: x\r\n", {"date": "x"}),
     (b"X-Other: 1\r\n", {}),
     (b"", {}),
 ])
