@@ -81,17 +81,19 @@ static int grow_heap(struct mse_lanes *lanes)
 	return 0;
 }
 
+/* The next probe asks for it: a new owner does not wait until thousands whose
+   events are refused were asked for once more. */
 static void add_to_ring(struct mse_lanes *lanes, struct mse_lane *lane)
 {
 	if (lanes->ring == NULL) {
 		lane->next = lane->prev = lane;
-		lanes->ring = lane;
-		return;
+	} else {
+		lane->next = lanes->ring;
+		lane->prev = lanes->ring->prev;
+		lane->prev->next = lane;
+		lane->next->prev = lane;
 	}
-	lane->next = lanes->ring;
-	lane->prev = lanes->ring->prev;
-	lane->prev->next = lane;
-	lane->next->prev = lane;
+	lanes->ring = lane;
 }
 
 struct mse_lane *mse_lanes_get(struct mse_lanes *lanes, const char *key)

@@ -57,7 +57,8 @@ struct mse_lane {
 struct mse_lanes {
 	struct mse_lane **table;
 	size_t table_size, count;
-	struct mse_lane *ring; /* where the next probe looks; NULL: none */
+	struct mse_lane *ring; /* where the next probe looks, at first the newest;
+				  NULL: none */
 	struct mse_lane **heap;
 	size_t heap_count, heap_size;
 };

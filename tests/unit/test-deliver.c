@@ -261,6 +261,29 @@ static void test_outage(void **state)
 }
 
 /* Restarts with requests out, rows parked and answered above S. */
+static int refuse_but_new(struct world *world, const struct sent *sent,
+			  int64_t *retry_after_s)
+{
+	(void)world;
+	(void)retry_after_s;
+	return sent->gap || strcmp(sent->owner, "new") == 0 ? 200 : 500;
+}
+
+/* With many owners whose events are refused, and none of any other, it looks
+   like an outage: one that was never tried ends that, not the fortieth. */
+static void test_outage_of_some(void **state)
+{
+	struct world *world = *state;
+
+	world->answer = refuse_but_new;
+	append_many(world, 40, 40);
+	pass(world, 600000);
+	assert_string_equal(look(world)->state, "outage");
+	append(world, "new", NULL);
+	pass(world, 61000);
+	assert_true(world->accepted[41]);
+}
+
 static void test_restart(void **state)
 {
 	struct world *world = *state;
@@ -1246,7 +1269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_happy), T(test_isolation), T(test_retry_after),
 		T(test_gone), T(test_give_up), T(test_give_up_with_a_mad_clock),
-		T(test_outage),
+		T(test_outage), T(test_outage_of_some),
 		T(test_restart), T(test_restart_gap), T(test_bound),
 		T(test_lost_megabyte), T(test_rebuilt), T(test_reload),
 		T(test_reload_on_reload), T(test_forget),
