@@ -69,7 +69,7 @@ static void answered_fresh(struct mse_batch *batch)
 {
 	unsigned int i;
 
-	mse_batch_forget(batch->endpoint, batch->id);
+	mse_batch_keep_line(batch);
 	for (i = 0; i < batch->count; i++) {
 		mse_lane_take(batch->members[i].lane, batch->members[i].item);
 		mse_window_resolved(batch->members[i].item);

@@ -248,6 +248,101 @@ void mse_batch_forget(struct mse_endpoint *endpoint, const char *id)
 		mse_job_submit(job);
 }
 
+/* -- lines of what was answered, until the cursor has passed it */
+
+static struct mse_answered *find_room(struct mse_endpoint *endpoint)
+{
+	size_t size = endpoint->answered_size;
+	struct mse_answered *batches;
+
+	if (endpoint->answered_count < size)
+		return &endpoint->answered_batches[endpoint->answered_count];
+	size = size == 0 ? 64 : size * 2;
+	batches = realloc(endpoint->answered_batches, size * sizeof(*batches));
+	if (batches == NULL)
+		return NULL;
+	endpoint->answered_batches = batches;
+	endpoint->answered_size = size;
+	return &batches[endpoint->answered_count];
+}
+
+void mse_batch_keep_line(const struct mse_batch *batch)
+{
+	struct mse_answered *kept = find_room(batch->endpoint);
+
+	if (kept == NULL) {
+		mse_batch_forget(batch->endpoint, batch->id);
+		return;
+	}
+	memcpy(kept->id, batch->id, MSE_UUID_SIZE);
+	kept->last = batch->members[batch->count - 1].sequence;
+	batch->endpoint->answered_count++;
+}
+
+struct passed {
+	struct mse_answered *batches;
+	size_t count;
+};
+
+static int run_passed(struct mse_ledger *ledger, struct mse_job *job,
+		      struct mse_error *error_r)
+{
+	const struct passed *passed = job->context;
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < passed->count && ret == 0; i++)
+		ret = mse_ledger_delete_batch(ledger, job->endpoint->name,
+					      passed->batches[i].id, error_r);
+	return ret;
+}
+
+static void clear_passed(struct mse_job *job)
+{
+	struct passed *passed = job->context;
+
+	free(passed->batches);
+	free(passed);
+}
+
+/* Moves them to the job: what the cursor does not pass stays, in order. */
+static void move_passed(struct mse_endpoint *endpoint, uint64_t sequence,
+			struct passed *passed)
+{
+	struct mse_answered *batches = endpoint->answered_batches;
+	size_t i, left = 0;
+
+	for (i = 0; i < endpoint->answered_count; i++) {
+		if (batches[i].last <= sequence)
+			passed->batches[passed->count++] = batches[i];
+		else
+			batches[left++] = batches[i];
+	}
+	endpoint->answered_count = left;
+}
+
+void mse_batch_pass(struct mse_job *job)
+{
+	struct mse_endpoint *endpoint = job->endpoint;
+	struct passed *passed;
+
+	if (endpoint->answered_count == 0)
+		return;
+	passed = calloc(1, sizeof(*passed));
+	if (passed == NULL)
+		return;
+	passed->batches = calloc(endpoint->answered_count,
+				 sizeof(*passed->batches));
+	if (passed->batches == NULL) {
+		free(passed);
+		return;
+	}
+	move_passed(endpoint, job->cursor.sequence, passed);
+	job->context = passed;
+	job->clear = clear_passed;
+	job->more = run_passed;
+}
+
 /* -- its rows' bytes */
 
 struct fetch {

@@ -4,8 +4,9 @@
  * Lanes of fresh events that could go wait in a list; a batch takes from the
  * front of each in turn, up to batch_events and batch_bytes, once there is
  * enough or the oldest event has waited for `linger`. Its body has the events
- * in order of their numbers, so that the numbers alone say what it is. As many
- * batches as may be out at once are made ahead, while the ledger commits.
+ * in order of their numbers, so that the numbers alone say what it is. Whole
+ * ones are made ahead, several times as many as may be out at once, while the
+ * ledger commits those before: it takes all that wait into one transaction.
  */
 #include "deliver/batch.h"
 

@@ -9,7 +9,8 @@
  * A batch is put together from lanes that wait (batch.c), committed with its
  * id and its events' numbers, posted, and stays as it is until it is answered:
  * after a crash its events are read again under the numbers they had, or are
- * rows, and it goes out once more (batch-start.c). When it fails while the
+ * rows, and it goes out once more (batch-start.c); also one whose answer the
+ * cursor had not passed yet. When it fails while the
  * endpoint accepts others its events become rows, still one batch; what is
  * refused for its content, or fails again, is halved (batch-fail.c). Of one
  * event there is a batch only while it is fresh; its id is the event's. A row
@@ -138,6 +139,12 @@ struct mse_job *mse_batch_job(struct mse_endpoint *endpoint,
 struct mse_batch *mse_batch_job_subject(const struct mse_job *job);
 /* Forgets it in the ledger, when that comes round. */
 void mse_batch_forget(struct mse_endpoint *endpoint, const char *id);
+/* Its fresh events were answered: its line goes once the cursor has passed
+   them all, so that until then a start finds it and sends it as it was. */
+void mse_batch_keep_line(const struct mse_batch *batch);
+/* A job that commits a cursor: it forgets the lines of what that passes, in
+   the same transaction. Without memory they stay for the next one. */
+void mse_batch_pass(struct mse_job *job);
 /* Its rows with their bytes, then mse_batch_send(). -1 if memory is out. */
 int mse_batch_fetch(struct mse_batch *batch);
 

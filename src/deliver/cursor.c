@@ -4,7 +4,7 @@
  * Invariant: the journal is on disk before a cursor that is beyond it. Both
  * are written in the ledger's thread, so that a slow disk stalls no endpoint.
  */
-#include "deliver/endpoint.h"
+#include "deliver/batch.h"
 
 #include <string.h>
 
@@ -58,6 +58,7 @@ void mse_cursor_commit(struct mse_endpoint *endpoint, int64_t now)
 	endpoint->cursor_dirty = false;
 	endpoint->cursor_job = true;
 	job->has_cursor = true;
+	mse_batch_pass(job);
 	mse_job_submit(job);
 }
 

@@ -408,6 +408,7 @@ void mse_endpoint_free(struct mse_endpoint **_endpoint)
 	}
 	mse_lanes_clear(&endpoint->lanes);
 	mse_sending_free(&endpoint->handshake.flight.sending);
+	free(endpoint->answered_batches);
 	free(endpoint->taken);
 	free(endpoint->skip);
 	free(endpoint->unannounced);

@@ -97,6 +97,12 @@ struct mse_id {
 	char text[MSE_UUID_SIZE];
 };
 
+/* A batch that was answered, and has its line still. */
+struct mse_answered {
+	char id[MSE_UUID_SIZE];
+	uint64_t last; /* number */
+};
+
 struct mse_endpoint {
 	struct mse_endpoint *next;
 	struct mse_deliver *deliver;
@@ -134,6 +140,8 @@ struct mse_endpoint {
 	struct mse_batch *batches;
 	unsigned int batch_count, prepared, restoring;
 	size_t prepared_octets; /* of their bodies */
+	struct mse_answered *answered_batches;
+	size_t answered_count, answered_size;
 	/* Lanes of fresh events to be put into batches. */
 	struct mse_lane *ready_first, *ready_last;
 	unsigned int ready_events;

@@ -152,6 +152,57 @@ static void frozen(struct world *world, bool received)
 	assert_int_equal(look(world)->parked, 0);
 }
 
+static int count_line(const struct mse_ledger_batch *batch, void *context)
+{
+	(void)batch;
+	++*(unsigned int *)context;
+	return 0;
+}
+
+static int count_lines(struct mse_ledger *ledger, void *context,
+		       struct mse_error *error_r)
+{
+	*(unsigned int *)context = 0;
+	return mse_ledger_each_batch(ledger, "portal", count_line, context,
+				     error_r);
+}
+
+/* How many batches the ledger knows of. */
+static unsigned int lines(struct world *world)
+{
+	unsigned int count;
+
+	assert_int_equal(mse_ledger_worker_call(world->worker, count_lines,
+						&count, NULL), 0);
+	return count;
+}
+
+/* Answered, but no cursor has passed it yet: it comes again as it was. */
+static void test_answered_not_passed(void **state)
+{
+	struct world *world = *state;
+
+	append_many(world, 95, 30);
+	settle(world);
+	assert_int_equal(world->requests, 9);
+	assert_int_equal(lines(world), 9);
+	crash(world, false);
+	start(world);
+	pass(world, 1000);
+	/* The last five go as what they were made into now. */
+	assert_int_equal(world->composition_count, 10);
+	check_all(world, 95);
+	check_first_order(world);
+	/* What the cursor has passed has no line any more, nor does it come
+	   again. */
+	assert_int_equal(lines(world), 0);
+	assert_int_equal(world->requests, 19);
+	crash(world, false);
+	start(world);
+	pass(world, 1000);
+	assert_int_equal(world->requests, 19);
+}
+
 static void test_frozen(void **state)
 {
 	frozen(*state, false);
@@ -690,7 +741,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_many), T(test_one_owner), T(test_linger),
-		T(test_busy_lanes_grow), T(test_bytes), T(test_frozen),
+		T(test_busy_lanes_grow), T(test_bytes),
+		T(test_answered_not_passed), T(test_frozen),
 		T(test_frozen_received), T(test_frozen_alone),
 		T(test_frozen_rows), T(test_refused_content),
 		T(test_not_its_content), T(test_failing),
