@@ -21,7 +21,9 @@
 
 #define MSE_WINDOW_OCTETS ((size_t)8 * 1024 * 1024)
 /* Read and not passed by the cursor, answered ones included. */
-#define MSE_WINDOW_MAX 8192
+#define MSE_WINDOW_MAX 4096
+/* With batches, which wait for the ledger before they leave. */
+#define MSE_WINDOW_MAX_BATCHES 8192
 #define MSE_RESERVE 10000
 
 enum mse_item_origin {

@@ -160,6 +160,13 @@ static int take_record(struct mse_endpoint *endpoint,
 	return 0;
 }
 
+/* A batch made within one window is whole again within one. */
+static unsigned int window_max(const struct mse_endpoint *endpoint)
+{
+	return mse_batch_mode(endpoint) || endpoint->restoring > 0 ?
+		MSE_WINDOW_MAX_BATCHES : MSE_WINDOW_MAX;
+}
+
 /* Events that wait: enough to have always something to send. */
 static unsigned int read_ahead(const struct mse_endpoint *endpoint)
 {
@@ -167,7 +174,7 @@ static unsigned int read_ahead(const struct mse_endpoint *endpoint)
 
 	/* A batch that was out before the start is to become whole. */
 	if (endpoint->restoring > 0)
-		return MSE_WINDOW_MAX;
+		return window_max(endpoint);
 	if (mse_batch_mode(endpoint))
 		limit *= endpoint->conf->batch_events;
 	return limit < 64 ? 64 : limit;
@@ -184,7 +191,7 @@ static bool may_read(struct mse_endpoint *endpoint)
 		!endpoint->cursor.paused && !endpoint->cursor.disabled &&
 		endpoint->gap_jobs == 0 && endpoint->gaps_first == 0 &&
 		endpoint->unresolved < read_ahead(endpoint) &&
-		endpoint->window_count < MSE_WINDOW_MAX &&
+		endpoint->window_count < window_max(endpoint) &&
 		endpoint->window_octets < MSE_WINDOW_OCTETS;
 }
 
