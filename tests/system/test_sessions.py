@@ -197,6 +197,7 @@ def without_end(request):
 
 def expect_session(mail, fields, kind, between=()):
     """Exactly Login, `between`, Logout of one session. The Logout."""
+    mail.wait(2 + len(between)) # a process ends after its client has gone
     came = mail.take()
     assert [r.type for r in came] == ["Login", *between, "Logout"]
     login, logout = came[0], came[-1]
@@ -443,6 +444,8 @@ def test_behind_autoexpunge(mail):
         imap.ok("CREATE Old")
         imap.append("Old", message())
         imap.logout()
+    mail.receiver.wait(lambda: mail.requests()[-1:] and
+                       mail.requests()[-1].type == "Logout")
     mail.take()
     time.sleep(1.5)
     with mail.imap() as imap:
