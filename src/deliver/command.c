@@ -266,7 +266,9 @@ static int drop_parked(struct mse_endpoint *endpoint,
 
 static void dropped(struct mse_job *job)
 {
-	mse_endpoint_undied(job->endpoint, job->rows[0].row.last_status);
+	if (job->rows[0].undied)
+		mse_endpoint_undied(job->endpoint,
+				    job->rows[0].row.last_status);
 }
 
 static int drop_dead(struct mse_endpoint *endpoint,
@@ -275,7 +277,7 @@ static int drop_dead(struct mse_endpoint *endpoint,
 {
 	struct mse_job *job = mse_job_new(endpoint, NULL, NULL, dropped);
 
-	if (job == NULL || mse_job_add_row(job, MSE_OP_RESOLVE, row) < 0) {
+	if (job == NULL || mse_job_add_row(job, MSE_OP_UNDIE, row) < 0) {
 		mse_job_free(job);
 		return mse_error_set(error_r, "out of memory");
 	}

@@ -321,7 +321,9 @@ void mse_window_cursor(const struct mse_endpoint *endpoint,
 
 /* job.c */
 struct mse_row_copy {
-	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE } op;
+	/* UNDIE: resolve, if it is dead still. */
+	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE, MSE_OP_UNDIE } op;
+	bool undied;
 	struct mse_ledger_row row;
 	char *strings[4];
 	char *record, *answer;

@@ -73,6 +73,33 @@ int mse_row_resolve(struct mse_ledger *ledger, const char *endpoint,
 	return mse_ledger_delete_row(ledger, endpoint, row.sequence, error_r);
 }
 
+static int take_sequence(const struct mse_ledger_row *row, void *context)
+{
+	*(uint64_t *)context = row->sequence;
+	return 1;
+}
+
+/* Somebody else may have dropped it, or sent it again, meanwhile: a dead
+   letter less is counted once. */
+static int undie(struct mse_ledger *ledger, const char *endpoint,
+		 struct mse_row_copy *copy, struct mse_error *error_r)
+{
+	uint64_t found = 0;
+	struct mse_row_filter filter = {
+		.endpoint = endpoint, .state = MSE_ROW_DEAD,
+		.after = copy->row.sequence - 1, .limit = 1
+	};
+
+	copy->undied = false;
+	if (mse_ledger_each_row(ledger, &filter, take_sequence, &found,
+				error_r) < 0)
+		return -1;
+	if (found != copy->row.sequence)
+		return 0;
+	copy->undied = true;
+	return mse_row_resolve(ledger, endpoint, copy->row, error_r);
+}
+
 static int take_found(const struct mse_ledger_row *row, void *context)
 {
 	struct mse_job *job = context;
@@ -129,6 +156,9 @@ static int run_job(struct mse_ledger *ledger, struct mse_ledger_job *_job,
 		case MSE_OP_RESOLVE:
 			ret = mse_row_resolve(ledger, name, job->rows[i].row,
 					      error_r);
+			break;
+		case MSE_OP_UNDIE:
+			ret = undie(ledger, name, &job->rows[i], error_r);
 			break;
 		}
 	}

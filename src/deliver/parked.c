@@ -251,7 +251,9 @@ void mse_parked_failed(struct mse_item *item)
 
 static void replay_done(struct mse_job *job)
 {
-	mse_endpoint_undied(job->endpoint, job->rows[0].row.last_status);
+	if (job->rows[0].undied)
+		mse_endpoint_undied(job->endpoint,
+				    job->rows[0].row.last_status);
 }
 
 void mse_replay_answered(struct mse_item *item)
@@ -262,7 +264,7 @@ void mse_replay_answered(struct mse_item *item)
 
 	mse_parked_row(item, MSE_ROW_ANSWERED, &row);
 	row.record = NULL;
-	if (job == NULL || mse_job_add_row(job, MSE_OP_RESOLVE, &row) < 0) {
+	if (job == NULL || mse_job_add_row(job, MSE_OP_UNDIE, &row) < 0) {
 		mse_job_free(job);
 		stuck(item->endpoint);
 		return;

@@ -1138,6 +1138,48 @@ static void test_released_behind_a_failure(void **state)
 	check_order(world, 2);
 }
 
+/* Whoever comes second does not count it once more. */
+static void test_dropped_while_retried(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE];
+	struct mse_replay *one;
+	unsigned int i;
+
+	world->endpoints[0].give_up_ms = 60000;
+	world->endpoints[0].retry_first_ms = 1000;
+	world->endpoints[0].retry_max_ms = 10000;
+	world->answer = refuse_even;
+	world->status = 422;
+	append(world, "u0", id);
+	append(world, "u2", NULL);
+	append_many(world, 8, 4);
+	for (i = 0; i < 200 && look(world)->dead < 6; i++) {
+		append(world, "u1", NULL);
+		pass(world, 60000);
+	}
+	assert_int_equal(look(world)->dead, 6);
+	world->answer = NULL;
+	world->status = 200;
+	world->hold = true;
+	one = replay(world, true, id, NULL, false);
+	settle(world);
+	assert_int_equal(world->out_count, 1);
+	if (mse_deliver_drop(world->deliver, "portal", id, &error) < 0)
+		fail_msg("%s", error.text);
+	settle(world);
+	assert_int_equal(look(world)->dead, 5);
+	world->hold = false;
+	pass(world, 1000);
+	assert_int_equal(look(world)->dead, 5);
+	mse_deliver_replay_end(&one);
+	crash(world, false);
+	start(world);
+	settle(world);
+	assert_int_equal(look(world)->dead, 5);
+}
+
 static int take_first(const struct mse_ledger_row *row, void *context)
 {
 	*(uint64_t *)context = row->sequence;
@@ -1283,6 +1325,7 @@ int main(void)
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
 		T(test_released_behind_a_failure),
 		T(test_row_taken_away),
+		T(test_dropped_while_retried),
 		T(test_handshake)
 	};
 #undef T
