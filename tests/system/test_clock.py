@@ -13,6 +13,7 @@ import pytest
 
 from harness.clients import message
 from harness.dialect import block
+from harness.dovecot import let_in
 from harness.receiver import Answer
 from test_recovery import wait_for
 
@@ -52,8 +53,7 @@ def stepping(serve, tmp_path_factory):
     if os.environ.get("MAILHOOK_SANITIZE"):
         pytest.skip("the sanitizers want to be loaded first")
     directory = Path(tmp_path_factory.mktemp("clock"))
-    for one in (directory, *directory.parents[:2]):
-        os.chmod(one, 0o755)
+    let_in(directory)
     clock = Clock(directory)
     loaded = " ".join(f"{k}={v}" for k, v in clock.environment.items())
     # Dovecot's master does without: it minds more than imap does.

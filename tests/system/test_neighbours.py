@@ -9,7 +9,7 @@ import pytest
 
 from harness.clients import Imap, message
 from harness.dialect import DIALECT, SERIES, Namespace, QuotaRoot, User
-from harness.dovecot import MAIL_UID
+from harness.dovecot import MAIL_UID, let_in
 from harness.expect import TRANSACTION, Mail, mailbox_url
 
 SMALL = message("Small", "One line.\n")
@@ -600,9 +600,7 @@ def test_lazy_expunge_of_a_deleted_mailbox(lazy_server):
 @pytest.fixture(scope="module")
 def tight_server(serve, tmp_path_factory):
     file = tmp_path_factory.mktemp("trash") / "trash.conf"
-    for parent in file.parents:
-        if parent.stat().st_mode & 0o005 != 0o005:
-            os.chmod(parent, 0o755)
+    let_in(file.parent)
     return serve(
         mail_plugins={"": ("trash",)}, quota=[QuotaRoot(grace="0")],
         users=[User("t1@example.org", MAIL_UID,

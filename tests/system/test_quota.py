@@ -16,7 +16,7 @@ from conftest import Configuration
 from harness.clients import message
 from harness.dialect import (DIALECT, SERIES, Namespace, QuotaRoot, User,
                              block)
-from harness.dovecot import MAIL_UID, Dovecot
+from harness.dovecot import MAIL_UID, Dovecot, let_in
 from harness.expect import Mail, mailbox_url, settled
 
 LINE = "A line of text, forty octets in length.\n"
@@ -822,9 +822,7 @@ def test_file_system_out_of_quota(receiver, tmp_path):
     (tmp_path / "shim.c").write_text(SHIM)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim,
                     tmp_path / "shim.c", "-ldl"], check=True)
-    for one in (tmp_path, *tmp_path.parents):
-        if one.owner() == "root" and one != one.parent:
-            one.chmod(one.stat().st_mode | 0o011)
+    let_in(tmp_path)
     imap = next(Path("/usr").glob("lib*/dovecot/imap"))
     dovecot, path = serve(
         receiver, mail_driver="maildir", extra=block("service imap", {

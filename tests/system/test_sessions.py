@@ -17,7 +17,7 @@ import pytest
 from conftest import Configuration, fresh_user
 from harness.clients import PASSWORD, message
 from harness.dialect import DIALECT, SERIES, block
-from harness.dovecot import SERVER_NAME, Dovecot
+from harness.dovecot import SERVER_NAME, Dovecot, let_in
 from harness.expect import Mail, mailbox_url, settled
 
 EVENTS = '{"access", "message", "subscription"}'
@@ -400,9 +400,7 @@ def hurried(receiver, tmp_path_factory):
             f"export FAKETIME='+0 x400'\nexec {real} \"$@\"\n")
         wrapper.chmod(0o755)
         extra += block(f"service {program}", {"executable": wrapper})
-    for one in (top, *top.parents):
-        if one != one.parent and one.owner() == "root":
-            one.chmod(one.stat().st_mode | 0o011)
+    let_in(top)
     configuration = Configuration(receiver)
     path = configuration.add("hurried", events='{"access"}')
     with Dovecot(config=configuration.text(), protocols=("imap", "pop3"),

@@ -7,6 +7,7 @@ import smtplib
 import pytest
 
 from harness.clients import message
+from harness.dovecot import let_in
 from harness.expect import mailbox_url
 
 REQUIRE = 'require ["fileinto", "copy", "mailbox", "imap4flags", "reject", ' \
@@ -27,9 +28,7 @@ def server(serve, tmp_path_factory):
     # Bounces, replies and redirected mail go nowhere, successfully.
     sendmail = tmp_path_factory.mktemp("sendmail") / "sendmail"
     sendmail.write_text("#!/bin/sh\nexec cat >/dev/null\n")
-    for path in (sendmail, *sendmail.parents):
-        if path.stat().st_mode & 0o005 != 0o005:
-            path.chmod(0o755)
+    let_in(sendmail)
     return serve(sieve=True, imapsieve={"Spam": ON_SPAM, "Sort": ON_SORT},
                  extra=f"sendmail_path = {sendmail}\n")
 

@@ -17,6 +17,7 @@ import pytest
 from harness import build
 from harness.clients import message
 from harness.dialect import SERIES, block, lines
+from harness.dovecot import let_in
 from harness.expect import encode_user
 from test_recovery import is_gap
 
@@ -58,8 +59,7 @@ def library():
 @pytest.fixture(scope="module")
 def shared_faults(tmp_path_factory):
     top = tmp_path_factory.mktemp("faults")
-    for one in (top, top.parent, top.parent.parent):
-        one.chmod(one.stat().st_mode | 0o011)
+    let_in(top)
     return Faults(top)
 
 

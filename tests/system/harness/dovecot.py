@@ -79,6 +79,15 @@ def free_ports(count):
     return ports
 
 
+def let_in(path):
+    """Mail processes and the daemon may enter it and read there; what pytest
+    makes is its own user's alone."""
+    for one in (path, *path.parents):
+        mode = one.stat().st_mode
+        if mode & 0o005 != 0o005:
+            one.chmod(mode | 0o755)
+
+
 VALGRIND = Path(__file__).with_name("valgrind.supp")
 
 
