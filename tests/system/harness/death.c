@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define INTENTS_AT (4096 + 4096 * 128)
@@ -75,14 +76,20 @@ static void die_at(const char *step)
 		die(getenv("MAILHOOK_DEATH"));
 }
 
+/* The sanitizers' library makes directories before it is ready for anybody's
+   dlsym() or strlen(). */
 int mkdir(const char *path, mode_t mode)
 {
-	int (*real)(const char *, mode_t) = dlsym(RTLD_NEXT, "mkdir");
-	size_t len = strlen(path);
+	const char *name = path, *p;
 
-	if (len > 4 && strcmp(path + len - 4, "/tmp") == 0 && is_now("met"))
-		real(path, mode);
-	return real(path, mode);
+	for (p = path; *p != '\0'; p++) {
+		if (*p == '/')
+			name = p + 1;
+	}
+	if (name > path + 1 && name[0] == 't' && name[1] == 'm' &&
+	    name[2] == 'p' && name[3] == '\0' && is_now("met"))
+		(void)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+	return (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
 }
 
 ssize_t write(int fd, const void *data, size_t len)
