@@ -10,6 +10,7 @@
 #include "event/imap-url.h"
 #include "journal/append.h"
 #include "journal/reader.h"
+#include "test-request-common.h"
 
 bool threaded, batching;
 
@@ -36,18 +37,6 @@ static void cancel(struct mse_transport *transport,
 		if (world->out[i] == request)
 			world->cancelled[i] = true;
 	}
-}
-
-const char *header(const struct mse_request *request, const char *name)
-{
-	size_t i, len = strlen(name);
-
-	for (i = 0; request->headers[i] != NULL; i++) {
-		if (strncmp(request->headers[i], name, len) == 0 &&
-		    request->headers[i][len] == ':')
-			return request->headers[i] + len + 2;
-	}
-	return NULL;
 }
 
 /* One event: text up to its end. */
@@ -83,27 +72,21 @@ static void parse_event(const struct mse_request *request, const char *text,
 	free(body);
 }
 
-#define BEGIN "{\"specversion\""
-
 /* All events of a request; to be freed. */
 static struct sent *parse_sent(const struct mse_request *request,
 			       unsigned int *count_r)
 {
-	const char *p = request->body, *end = p + request->body_len, *next;
 	struct sent *list = NULL;
 	unsigned int count = 0, i;
+	const char *event = NULL;
+	size_t len;
 
 	assert_non_null(header(request, "webhook-signature"));
 	assert_non_null(header(request, "webhook-timestamp"));
-	assert_int_equal(*p, batching ? '[' : '{');
-	p = memmem(p, (size_t)(end - p), BEGIN, strlen(BEGIN));
-	while (p != NULL) {
-		next = memmem(p + 1, (size_t)(end - p - 1), BEGIN,
-			      strlen(BEGIN));
+	assert_int_equal(*(const char *)request->body, batching ? '[' : '{');
+	while (next_event(request, &event, &len)) {
 		list = realloc(list, (count + 1) * sizeof(*list));
-		parse_event(request, p, (size_t)((next != NULL ? next : end) -
-						 p), &list[count++]);
-		p = next;
+		parse_event(request, event, len, &list[count++]);
 	}
 	assert_true(count > 0);
 	for (i = 0; i < count; i++)

@@ -95,7 +95,6 @@ int64_t settle(struct world *world);
 void pass(struct world *world, int64_t ms);
 /* Answers what is out, unless it is held. */
 bool answer_all(struct world *world);
-const char *header(const struct mse_request *request, const char *name);
 /* Events of u0, u1, ... in turn. id_r: NULL, or MSE_UUID_SIZE. */
 void append(struct world *world, const char *owner, char *id_r);
 void append_many(struct world *world, unsigned int count,
