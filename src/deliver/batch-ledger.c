@@ -13,6 +13,7 @@
 /* Three numbers of 20 digits for each range, at most one range an event. */
 #define MEMBERS_MAX ((size_t)MSE_BATCH_EVENTS_MAX * 42 + 1)
 #define KEPT_MAX 2
+#define NOT_YET_MS 5000
 
 struct kept {
 	char id[MSE_UUID_SIZE];
@@ -390,17 +391,18 @@ static int run_fetch(struct mse_ledger *ledger, struct mse_job *job,
 	return 0;
 }
 
-/* -1: it is not what it was. */
+/* -1: it is not what it was; MSE_RECORD_NO_MEMORY: nobody can tell. */
 static int add_row(struct mse_batch *batch, const struct mse_row_copy *copy,
 		   struct mse_body *body, struct mse_member *member)
 {
 	struct mse_body_context context;
 	struct mse_record record;
+	int ret = copy->record == NULL ? -1 :
+		mse_record_parse(copy->record, copy->row.record_len, &record,
+				 NULL);
 
-	if (copy->record == NULL ||
-	    mse_record_parse(copy->record, copy->row.record_len, &record,
-			     NULL) < 0)
-		return -1;
+	if (ret < 0)
+		return ret;
 	mse_deliver_body_context(batch->endpoint, copy->row.sequence,
 				 &context);
 	mse_body_add(body, batch->endpoint->conf, &context, &record);
@@ -415,14 +417,16 @@ static int write_rows(struct mse_batch *batch, const struct fetch *fetch,
 {
 	uint64_t digest = 0;
 	unsigned int i;
+	int ret;
 
 	batch->octets = 0;
 	if (fetch->found < fetch->count)
 		return -1;
 	for (i = 0; i < fetch->count; i++) {
-		if (add_row(batch, &fetch->rows[i], body,
-			    &batch->members[i]) < 0)
-			return -1;
+		ret = add_row(batch, &fetch->rows[i], body,
+			      &batch->members[i]);
+		if (ret < 0)
+			return ret;
 		digest = mse_batch_add_digest(digest,
 					      batch->members[i].hash);
 	}
@@ -435,6 +439,7 @@ static void fetched(struct mse_job *job)
 	struct mse_batch *batch = fetch->batch;
 	struct mse_endpoint *endpoint = batch->endpoint;
 	struct mse_body body;
+	int ret;
 
 	endpoint->fetching--;
 	if (endpoint->deliver->stopping || !mse_batch_mode(endpoint) ||
@@ -445,16 +450,24 @@ static void fetched(struct mse_job *job)
 		return;
 	}
 	mse_body_init(&body, endpoint->conf->format, SIZE_MAX / 2);
-	if (write_rows(batch, fetch, &body) == 0) {
+	ret = write_rows(batch, fetch, &body);
+	if (ret == 0) {
 		mse_batch_send(batch, &body);
 		return;
 	}
 	mse_body_clear(&body);
+	if (batch->flight.probe)
+		endpoint->probing = false;
+	if (ret == MSE_RECORD_NO_MEMORY) {
+		mse_deliver_log(endpoint->deliver, MSE_LOG_ERROR,
+				"endpoint %s: out of memory", endpoint->name);
+		mse_batch_wait(batch, mse_deliver_mono(endpoint->deliver) +
+			       NOT_YET_MS);
+		return;
+	}
 	mse_deliver_log(endpoint->deliver, MSE_LOG_ERROR,
 			"endpoint %s: batch %s is not what the ledger has: "
 			"its events go alone", endpoint->name, batch->id);
-	if (batch->flight.probe)
-		endpoint->probing = false;
 	batch->state = MSE_BATCH_READY;
 	(void)mse_batch_dissolve(batch);
 }
