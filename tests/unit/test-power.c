@@ -29,7 +29,10 @@
 
 static char dir[64], dir_after[64];
 /* When each event's append returned, and when the receiver said 200. */
-static size_t event_at[EVENTS_MAX], sent_at[SENT_MAX];
+static size_t event_at[EVENTS_MAX], sent_at[ENDPOINTS][SENT_MAX];
+/* When each request was out, and when the daemon heard of its answer. */
+static size_t posted_at[ENDPOINTS][REQUESTS_MAX];
+static size_t heard_at[ENDPOINTS][REQUESTS_MAX];
 /* Appended while no daemon ran: nobody but the kernel syncs it, and whether
    the machine was shut down or not after that leaves no trace. `process` does
    not promise more (journal.md). */
@@ -45,12 +48,22 @@ static void appended(struct world *world, const struct event *event)
 	alone[event - world->events] = world->journal == NULL;
 }
 
-static void accepted(struct world *world)
+static void posted(struct receiver *receiver, const struct carried *carried)
 {
-	sent_at[world->sent_count - 1] = disk_now();
+	size_t index = (size_t)(receiver - story->receivers);
+
+	(carried->answered ? heard_at : posted_at)
+		[index][carried - receiver->carried] = disk_now();
 }
 
-/* Starts and stops, rotations, refusals, a killed daemon. */
+static void accepted(struct receiver *receiver)
+{
+	sent_at[receiver - story->receivers][receiver->sent_count - 1] =
+		disk_now();
+}
+
+/* Starts and stops, rotations, refusals, batches that are halved, a killed
+   daemon. */
 static void live(struct world *world)
 {
 	struct mse_appender *appender;
@@ -63,12 +76,17 @@ static void live(struct world *world)
 	for (i = 0; i < 4; i++) {
 		mail(world, appender, "u0");
 		mail(world, appender, "u1");
+		if (i == 1)
+			poison(world, 422, 4);
 		one_pass(world);
 		mail(world, appender, "u2");
 	}
 	pass(world, 2000, 500);
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 8; i++) {
 		mail(world, appender, "u2");
+		if (i == 1)
+			poison(world, 500, 5);
+	}
 	/* Rotates; who has the old file open goes on in the new one. */
 	one_pass(world);
 	mail(world, appender, "u0");
@@ -78,11 +96,18 @@ static void live(struct world *world)
 	mail(world, appender, "u1");
 	start(world);
 	pass(world, 2000, 200);
+	mail(world, appender, "u0");
+	mail(world, appender, "u1");
+	poison(world, 500, 1);
+	pass(world, 1000, 200);
+	world->silent = true;
+	pass(world, 3000, 500);
 	for (i = 0; i < 10; i++)
 		mail(world, appender, "u3");
-	/* kill -9 */
+	/* kill -9; the feed had just taken batches. */
 	one_pass(world);
 	take_down(world);
+	world->silent = false;
 	mail(world, appender, "u3");
 	start(world);
 	pass(world, 20000, 1000);
@@ -91,7 +116,26 @@ static void live(struct world *world)
 	mse_appender_free(&appender);
 }
 
-/* What the receiver knows at the cut. */
+static void recall_receiver(unsigned int index, size_t cut)
+{
+	const struct receiver *then = &story->receivers[index];
+	struct receiver *receiver = &after->receivers[index];
+	unsigned int i;
+
+	receiver->reasons[0] = receiver->stream[0] = '\0';
+	receiver->streams = 0;
+	for (i = 0; i < then->sent_count && sent_at[index][i] <= cut; i++)
+		know(receiver, &then->sent[i]);
+	receiver->sent_count = i;
+	for (i = 0; i < then->carried_count && posted_at[index][i] <= cut;
+	     i++) {
+		if (heard_at[index][i] > cut)
+			receiver->carried[i].answered = false;
+	}
+	receiver->carried_count = i;
+}
+
+/* What the receivers know at the cut. */
 static void recall(struct world *world, size_t cut)
 {
 	unsigned int i;
@@ -99,41 +143,41 @@ static void recall(struct world *world, size_t cut)
 	*world = *story;
 	snprintf(world->dir, sizeof(world->dir), "%s", dir_after);
 	world->appended = NULL;
+	world->posted = NULL;
 	world->accepted_one = NULL;
 	world->transport = after->transport;
-	world->refusals = 0;
-	world->conf.endpoints = &world->endpoint;
-	world->reasons[0] = world->stream[0] = '\0';
-	world->streams = 0;
-	for (i = 0; i < story->sent_count && sent_at[i] <= cut; i++)
-		know(world, &story->sent[i]);
-	world->sent_count = i;
+	world->refusals = world->poison_count = world->out_count = 0;
+	world->conf.endpoints = world->endpoints;
+	for (i = 0; i < ENDPOINTS; i++)
+		recall_receiver(i, cut);
 	for (i = 0; i < story->event_count && event_at[i] <= cut; i++)
 		;
 	world->event_count = i;
 }
 
-static void check(struct world *world, size_t cut)
+static void check(struct world *world, const struct receiver *receiver)
 {
-	bool told = strstr(world->reasons, BOOT_GAP) != NULL ||
-		strstr(world->reasons, "the ledger was lost") != NULL;
+	bool told = strstr(receiver->reasons, BOOT_GAP) != NULL ||
+		strstr(receiver->reasons, "the ledger was lost") != NULL;
+	const char *name = receiver->name;
 	const struct event *event;
 	unsigned int i;
 
+	check_numbers(world, receiver);
 	for (i = 0; i < world->event_count; i++) {
 		event = &world->events[i];
 		if (event->result != MSE_APPEND_DONE ||
-		    times_sent(world, event->id) > 0)
+		    times_sent(receiver, event->id) > 0)
 			continue;
 		/* After the boot nothing was lost any more. */
 		if (world->durability == MSE_DURABILITY_POWER ||
 		    event_at[i] == SIZE_MAX)
-			fail_round(world, "event %u (%s) was acknowledged "
-				   "and is lost", i, event->owner);
+			fail_round(world, "%s: event %u (%s) was acknowledged "
+				   "and is lost", name, i, event->owner);
 		if (!told && !alone[i])
-			fail_round(world, "event %u (%s) is lost and nobody "
-				   "says so: \"%s\"", i, event->owner,
-				   world->reasons);
+			fail_round(world, "%s: event %u (%s) is lost and "
+				   "nobody says so: \"%s\"", name, i,
+				   event->owner, receiver->reasons);
 	}
 }
 
@@ -168,7 +212,8 @@ static void run_cut(size_t cut, enum disk_policy policy, unsigned int seed)
 	after_boot(world, appender, "u1");
 	mse_appender_free(&appender);
 	pass(world, 30000, 2000);
-	check(world, cut);
+	for (i = 0; i < ENDPOINTS; i++)
+		check(world, &world->receivers[i]);
 	stop(world);
 }
 
@@ -201,8 +246,10 @@ static void tell_story(enum mse_durability durability)
 	init_world(story, dir);
 	story->durability = durability;
 	story->appended = appended;
+	story->posted = posted;
 	story->accepted_one = accepted;
 	live(story);
+	check_story(story);
 	disk_stop();
 	disk_boot(2);
 }
@@ -320,6 +367,7 @@ static void test_new_file(void **state)
 	init_world(story, dir);
 	story->durability = MSE_DURABILITY_POWER;
 	story->appended = appended;
+	story->posted = posted;
 	story->accepted_one = accepted;
 	start(story);
 	pass(story, 2000, 500);
