@@ -266,17 +266,17 @@ static int read_left_intents(int fd, unsigned int slot,
 	return 0;
 }
 
-int mse_presence_each_intent(int fd,
-			     void (*found)(unsigned int slot,
-					   const struct mse_intents *intents,
-					   void *context),
-			     void *context)
+/* Each slot whose image is not empty, as it was read on the way. Ends with what
+   look() returns if that is not 0. */
+static int each_image(int fd, int (*look)(int fd, unsigned int slot,
+					  const struct mse_intents *image,
+					  void *context), void *context)
 {
 	struct mse_presence_head head;
-	struct mse_intents before, intents;
+	struct mse_intents image;
 	char block[64 * MSE_INTENT_SIZE];
 	unsigned int i, j;
-	bool left;
+	int ret;
 
 	if (mse_presence_read_head(fd, &head) < 0)
 		return -1;
@@ -284,19 +284,47 @@ int mse_presence_each_intent(int fd,
 		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
 			return -1;
 		for (j = 0; j < 64; j++) {
-			memcpy(before.image.bytes,
-			       block + j * MSE_INTENT_SIZE,
-			       sizeof(before.image.head));
-			if (mse_intents_is_empty(&before))
+			memcpy(image.image.bytes, block + j * MSE_INTENT_SIZE,
+			       MSE_INTENT_SIZE);
+			if (mse_intents_is_empty(&image))
 				continue;
-			if (read_left_intents(fd, i + j, &before, &intents,
-					      &left) < 0)
-				return -1;
-			if (left)
-				found(i + j, &intents, context);
+			ret = look(fd, i + j, &image, context);
+			if (ret != 0)
+				return ret;
 		}
 	}
 	return 0;
+}
+
+struct finder {
+	void (*found)(unsigned int slot, const struct mse_intents *intents,
+		      void *context);
+	void *context;
+};
+
+static int find_left(int fd, unsigned int slot,
+		     const struct mse_intents *before, void *context)
+{
+	const struct finder *finder = context;
+	struct mse_intents intents;
+	bool left;
+
+	if (read_left_intents(fd, slot, before, &intents, &left) < 0)
+		return -1;
+	if (left)
+		finder->found(slot, &intents, finder->context);
+	return 0;
+}
+
+int mse_presence_each_intent(int fd,
+			     void (*found)(unsigned int slot,
+					   const struct mse_intents *intents,
+					   void *context),
+			     void *context)
+{
+	struct finder finder = { found, context };
+
+	return each_image(fd, find_left, &finder);
 }
 
 static bool is_from_before(const struct mse_intents *intents,
@@ -315,31 +343,18 @@ static bool is_from_before(const struct mse_intents *intents,
 	return false;
 }
 
+static int is_at_work(int fd, unsigned int slot,
+		      const struct mse_intents *image, void *context)
+{
+	const int64_t *before_ms = context;
+
+	return is_from_before(image, *before_ms) ?
+		mse_presence_is_held(fd, slot) : 0;
+}
+
 int mse_presence_is_under_way(int fd, int64_t before_ms)
 {
-	struct mse_presence_head head;
-	struct mse_intents intents;
-	char block[64 * MSE_INTENT_SIZE];
-	unsigned int i, j;
-	int held;
-
-	if (mse_presence_read_head(fd, &head) < 0)
-		return -1;
-	for (i = 0; head.has_intents && i < MSE_PRESENCE_SLOTS; i += 64) {
-		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
-			return -1;
-		for (j = 0; j < 64; j++) {
-			memcpy(intents.image.bytes,
-			       block + j * MSE_INTENT_SIZE, MSE_INTENT_SIZE);
-			if (mse_intents_is_empty(&intents) ||
-			    !is_from_before(&intents, before_ms))
-				continue;
-			held = mse_presence_is_held(fd, i + j);
-			if (held != 0)
-				return held;
-		}
-	}
-	return 0;
+	return each_image(fd, is_at_work, &before_ms);
 }
 
 int mse_presence_clear_intents(int fd, unsigned int slot)
