@@ -370,6 +370,15 @@ static int load_rows(struct mse_ledger *ledger, void *context,
 			      !start->has_gap, error_r);
 }
 
+/* The cursor may go beyond what the batches' lines that go are about: both or
+   neither. Rows first: the new cursor forgets those that were answered. */
+static int load_and_store(struct mse_ledger *ledger, void *context,
+			  struct mse_error *error_r)
+{
+	return load_rows(ledger, context, error_r) < 0 ? -1 :
+		store(ledger, context, error_r);
+}
+
 static int compare_ids(const void *a, const void *b)
 {
 	return strcmp(((const struct mse_id *)a)->text,
@@ -402,9 +411,7 @@ static int start_endpoint(struct start *start, bool rebuilt,
 	if (!start->found)
 		endpoint->caught_up = true;
 	endpoint->first_sequence = old + 1;
-	/* Rows first: the new cursor forgets those that were answered. */
-	if (mse_ledger_worker_call(ledger, load_rows, start, error_r) < 0 ||
-	    mse_ledger_worker_call(ledger, store, start, error_r) < 0)
+	if (mse_ledger_worker_call(ledger, load_and_store, start, error_r) < 0)
 		return -1;
 	if (start->has_gap && (take_parked(endpoint, &start->gap.row) < 0 ||
 	    mse_gap_announce(endpoint, start->gap.row.sequence,
