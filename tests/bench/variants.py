@@ -1,6 +1,9 @@
 """A private Dovecot with or without mailhook, or another way of being told,
 and a load on it: what the benchmarks of mail operations share."""
 
+import contextlib
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -40,6 +43,39 @@ function dovecot_lua_notify_end_txn(user) end
 ENDPOINT = {"concurrency": 16}
 
 
+class Meter:
+    """The processor time of processes and of all they start from then on: a
+    control group of their own, of version 1 or 2; none where there is none."""
+
+    KINDS = (("/sys/fs/cgroup/cpuacct", "cpuacct.usage",
+              lambda text: int(text) / 1e9),
+             ("/sys/fs/cgroup", "cpu.stat",
+              lambda text: int(text.split()[1]) / 1e6))
+
+    def __init__(self, pids):
+        self.usage = None
+        for top, usage, self.seconds in self.KINDS:
+            if (pathlib.Path(top) / usage).exists():
+                break
+        else:
+            return
+        self.group = pathlib.Path(top) / f"mailhook-bench-{pids[0]}"
+        with contextlib.suppress(OSError):
+            self.group.mkdir()
+            for pid in pids:
+                (self.group / "cgroup.procs").write_text(str(pid))
+            self.usage = self.group / usage
+
+    def used(self):
+        """Seconds so far."""
+        return self.seconds(self.usage.read_text()) if self.usage else 0.0
+
+    def remove(self):
+        """After the last of them has ended."""
+        if self.usage:
+            self.group.rmdir()
+
+
 class Variant:
     """One Dovecot with a user who has MESSAGES in the INBOX."""
 
@@ -71,7 +107,23 @@ class Variant:
                           ""])
 
     def start(self):
+        """The meter counts Dovecot's processes, mailhookd is none of them."""
         self.dovecot.start()
+        daemons = self.dovecot.daemon_pids() if self.is_mailhook else []
+        self.meter = Meter([pid for pid in self._pids() if pid not in daemons])
+
+    def _pids(self):
+        """The master's first."""
+        parents = {}
+        for entry in os.scandir("/proc"):
+            with contextlib.suppress(OSError, ValueError):
+                stat = pathlib.Path(entry.path, "stat").read_text()
+                parents[int(entry.name)] = int(stat.rpartition(")")[2]
+                                               .split()[1])
+        found = [self.dovecot.process.pid]
+        for one in found:
+            found += [pid for pid, parent in parents.items() if parent == one]
+        return found
 
     def fill(self, clients):
         with Imap(self.dovecot.imap_port, USER) as imap:
@@ -110,6 +162,7 @@ class Variant:
 
     def remove(self):
         self.dovecot.remove()
+        self.meter.remove()
 
 
 DURABILITY = {"2.3": "plugin {\n  mailhook_durability = %s\n}\n",
