@@ -356,15 +356,12 @@ static void mailhook_give_headers(const struct mailhook_transaction *mt,
 /* As STATUS has it. \Seen flags of one's own in a shared mailbox are in an
    index that is only updated later. */
 static void mailhook_give_unseen(struct mailbox *box,
-				 struct mail_index_view *view,
+				 const struct mail_index_header *hdr,
 				 struct mse_optionals *optionals_r)
 {
-	const struct mail_index_header *hdr;
-
-	if (view == NULL ||
+	if (hdr == NULL ||
 	    (mailbox_get_private_flags_mask(box) & MAIL_SEEN) != 0)
 		return;
-	hdr = mail_index_get_header(view);
 	if (hdr->seen_messages_count > hdr->messages_count)
 		return;
 	optionals_r->unseen = hdr->messages_count - hdr->seen_messages_count;
@@ -374,7 +371,7 @@ static void mailhook_give_unseen(struct mailbox *box,
 void mailhook_parameters_give(const struct mailhook_transaction *mt,
 			      const struct mailhook_save *save,
 			      struct mailbox *box,
-			      struct mail_index_view *view,
+			      const struct mail_index_header *hdr,
 			      struct mse_optionals *optionals_r)
 {
 	const struct mailhook_optionals *taken = save->optionals;
@@ -398,7 +395,7 @@ void mailhook_parameters_give(const struct mailhook_transaction *mt,
 	if (mailhook_wants(mt, MSE_OPTIONAL_HEADERS))
 		mailhook_give_headers(mt, taken, optionals_r);
 	if (mailhook_wants(mt, MSE_OPTIONAL_UNSEEN))
-		mailhook_give_unseen(box, view, optionals_r);
+		mailhook_give_unseen(box, hdr, optionals_r);
 	if (mailhook_wants(mt, MSE_OPTIONAL_MESSAGE_CONTENT)) {
 		mailhook_content_give(mt, &taken->content, optionals_r);
 		optionals_r->set |=

@@ -381,12 +381,12 @@ mailhook_parameters_take(struct mailhook_transaction *mt,
 			 const struct mailhook_save *save,
 			 const struct mail_save_context *ctx,
 			 struct mail *dest, struct mail *src);
-/* After the commit. view: as it then is, NULL if unknown. Borrowed from mt
+/* After the commit. hdr: as it then is, NULL if unknown. Borrowed from mt
    and its user. */
 void mailhook_parameters_give(const struct mailhook_transaction *mt,
 			      const struct mailhook_save *save,
 			      struct mailbox *box,
-			      struct mail_index_view *view,
+			      const struct mail_index_header *hdr,
 			      struct mse_optionals *optionals_r);
 void mailhook_parameters_deinit(struct mailhook_transaction *mt);
 

@@ -1,8 +1,8 @@
 /*
  * A committed transaction's notes as records, in one append: saves in UID
  * order, then flags (cleared, trashed, read, set), then expunges. Invariant:
- * called after the commit; reads the index afresh, because the mailbox's own
- * view is still the one from before.
+ * called after the commit; looks at the index's own map, which is as the
+ * commit has left it, because the mailbox's view is still the one from before.
  */
 
 #include "lib.h"
@@ -11,6 +11,7 @@
 #include "str.h"
 #include "mail-index-private.h"
 #include "mail-index-modseq.h"
+#include "mail-transaction-log.h"
 #include "mailhook-plugin.h"
 
 /* Flags of one kind that changed alike, and for which mails. */
@@ -26,7 +27,7 @@ struct mailhook_report_context {
 	struct mailbox *box;
 	struct mailhook_place place;
 	struct mailhook_batch *batch;
-	struct mail_index_view *view; /* NULL if the index cannot be read */
+	struct mail_index_map *map;   /* NULL if the index cannot be read */
 	const char *url;              /* of the mailbox; data stack */
 	int64_t now;
 	ARRAY(struct mailhook_group) groups;
@@ -37,15 +38,31 @@ struct mailhook_saved {
 	const struct mailhook_save *save;
 };
 
+/* As FETCH has it: the message's own where the index keeps them. */
+static uint64_t mailhook_modseq(struct mail_index_map *map, uint32_t seq)
+{
+	const struct mail_index_ext *ext;
+	uint64_t modseq = 0;
+	uint32_t idx;
+
+	if (mail_index_map_get_ext_idx(map, map->index->modseq_ext_id, &idx)) {
+		ext = array_idx(&map->extensions, idx);
+		memcpy(&modseq, CONST_PTR_OFFSET(MAIL_INDEX_REC_AT_SEQ(map,
+				seq), ext->record_offset), sizeof(modseq));
+	}
+	return modseq != 0 ? modseq : mail_index_map_modseq_get_highest(map);
+}
+
 static void mailhook_report_modseq(struct mailhook_report_context *ctx,
 				   struct mse_event *event, uint32_t uid)
 {
-	uint32_t seq;
+	uint32_t seq, last;
 	uint64_t modseq;
 
-	if (ctx->view == NULL || !mail_index_lookup_seq(ctx->view, uid, &seq))
+	if (ctx->map == NULL)
 		return;
-	modseq = mail_index_modseq_lookup(ctx->view, seq);
+	mail_index_map_lookup_seq_range(ctx->map, uid, uid, &seq, &last);
+	modseq = seq == 0 ? 0 : mailhook_modseq(ctx->map, seq);
 	if (modseq > 0)
 		mse_event_set_number(event, MSE_PARAM_MODSEQ, modseq);
 }
@@ -55,19 +72,17 @@ static void mailhook_report_event(struct mailhook_report_context *ctx,
 				  enum mse_event_type type, uint32_t uid,
 				  const char *cause)
 {
-	const struct mail_index_header *hdr;
-
 	mailhook_event_init(event, type, &ctx->place, ctx->now);
 	mse_event_set_string(event, MSE_PARAM_URI, uid == 0 ? ctx->url :
 			     mailhook_place_url(&ctx->place, uid));
 	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID, ctx->url);
 	mse_event_set_string(event, MSE_PARAM_CAUSE, cause);
 	mse_event_set_string(event, MSE_PARAM_TRANSACTION, ctx->mt->id);
-	if (ctx->view == NULL)
+	if (ctx->map == NULL)
 		return;
-	hdr = mail_index_get_header(ctx->view);
-	mse_event_set_number(event, MSE_PARAM_UIDNEXT, hdr->next_uid);
-	mse_event_set_number(event, MSE_PARAM_MESSAGES, hdr->messages_count);
+	mse_event_set_number(event, MSE_PARAM_UIDNEXT, ctx->map->hdr.next_uid);
+	mse_event_set_number(event, MSE_PARAM_MESSAGES,
+			     ctx->map->hdr.messages_count);
 }
 
 static void mailhook_report_save(struct mailhook_report_context *ctx,
@@ -86,7 +101,8 @@ static void mailhook_report_save(struct mailhook_report_context *ctx,
 				     save->size);
 	if (saved->uid != 0)
 		mailhook_report_modseq(ctx, &event, saved->uid);
-	mailhook_parameters_give(ctx->mt, save, ctx->box, ctx->view,
+	mailhook_parameters_give(ctx->mt, save, ctx->box,
+				 ctx->map == NULL ? NULL : &ctx->map->hdr,
 				 &optionals);
 	event.optionals = &optionals;
 	mailhook_batch_add(ctx->batch, &event);
@@ -314,10 +330,11 @@ static void mailhook_report_flags(struct mailhook_report_context *ctx,
 		conflicts = NULL;
 	mailhook_group_changes(ctx, conflicts);
 	for (i = 0; i < N_ELEMENTS(order); i++) {
-		array_foreach(&ctx->groups, group) T_BEGIN {
-			if (group->type == order[i])
+		array_foreach(&ctx->groups, group) {
+			if (group->type == order[i]) T_BEGIN {
 				mailhook_report_group(ctx, group);
-		} T_END;
+			} T_END;
+		}
 	}
 }
 
@@ -325,7 +342,7 @@ static void mailhook_report_flags(struct mailhook_report_context *ctx,
 
 /* How many of these the index still counts: an expunge is only asked for at
    commit, the next sync does it. */
-static uint32_t mailhook_still_there(struct mail_index_view *view,
+static uint32_t mailhook_still_there(struct mail_index_map *map,
 				     const ARRAY_TYPE(seq_range) *uids)
 {
 	const struct seq_range *range;
@@ -334,8 +351,9 @@ static uint32_t mailhook_still_there(struct mail_index_view *view,
 	if (!array_is_created(uids))
 		return 0;
 	array_foreach(uids, range) {
-		if (mail_index_lookup_seq_range(view, range->seq1, range->seq2,
-						&first, &last))
+		mail_index_map_lookup_seq_range(map, range->seq1, range->seq2,
+						&first, &last);
+		if (first != 0)
 			count += last - first + 1;
 	}
 	return count;
@@ -343,11 +361,11 @@ static uint32_t mailhook_still_there(struct mail_index_view *view,
 
 static uint32_t mailhook_messages_left(struct mailhook_report_context *ctx)
 {
-	uint32_t messages = mail_index_get_header(ctx->view)->messages_count;
+	uint32_t messages = ctx->map->hdr.messages_count;
 	uint32_t going;
 
-	going = mailhook_still_there(ctx->view, &ctx->mt->expunged) +
-		mailhook_still_there(ctx->view, &ctx->mt->expired);
+	going = mailhook_still_there(ctx->map, &ctx->mt->expunged) +
+		mailhook_still_there(ctx->map, &ctx->mt->expired);
 	return messages > going ? messages - going : 0;
 }
 
@@ -363,25 +381,45 @@ static void mailhook_report_expunge(struct mailhook_report_context *ctx,
 	mailhook_report_event(ctx, &event, type, 0, ctx->mt->expunge_cause);
 	mse_event_set_string(&event, MSE_PARAM_UIDSET, mailhook_uidset(uids));
 	/* No modseq: it rises only at that sync. */
-	if (ctx->view != NULL)
+	if (ctx->map != NULL)
 		mse_event_set_number(&event, MSE_PARAM_MESSAGES,
 				     mailhook_messages_left(ctx));
 	mailhook_batch_add(ctx->batch, &event);
+}
+
+/* Dovecot takes over what it commits at once, with all that others committed
+   before it. That is not so where nothing was written (it was all private
+   flags), nor if something came after it. */
+static bool
+mailhook_index_is_read(struct mail_index *index,
+		       const struct mail_transaction_commit_changes *changes)
+{
+	uint32_t log_seq;
+	uoff_t log_offset;
+
+	if (changes->changes_mask == 0)
+		return FALSE;
+	mail_transaction_log_get_head(index->log, &log_seq, &log_offset);
+	return index->map->hdr.log_file_seq == log_seq &&
+		index->map->hdr.log_file_head_offset == log_offset;
 }
 
 static void
 mailhook_report_look(struct mailhook_report_context *ctx,
 		     const struct mail_transaction_commit_changes *changes)
 {
-	if (ctx->box->index != NULL &&
-	    mail_index_refresh(ctx->box->index) == 0) {
-		ctx->view = mail_index_view_open(ctx->box->index);
-		ctx->place.uidvalidity =
-			mail_index_get_header(ctx->view)->uid_validity;
+	struct mail_index *index = ctx->box->index;
+
+	/* It may have to look around for that. */
+	ctx->place.guid = mailhook_mailbox_guid(ctx->box);
+	/* Nothing of ours replaces the map from here on. */
+	if (index != NULL && (mailhook_index_is_read(index, changes) ||
+			      mail_index_refresh(index) == 0)) {
+		ctx->map = index->map;
+		ctx->place.uidvalidity = ctx->map->hdr.uid_validity;
 	}
 	if (changes->uid_validity != 0)
 		ctx->place.uidvalidity = changes->uid_validity;
-	ctx->place.guid = mailhook_mailbox_guid(ctx->box);
 }
 
 bool mailhook_report_is_due(const struct mailhook_transaction *mt)
@@ -414,7 +452,4 @@ void mailhook_report(struct mailhook_transaction *mt, struct mailbox *box,
 	mailhook_report_flags(&ctx, conflicts);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPUNGE, &mt->expunged);
 	mailhook_report_expunge(&ctx, MSE_EVENT_MESSAGE_EXPIRE, &mt->expired);
-
-	if (ctx.view != NULL)
-		mail_index_view_close(&ctx.view);
 }

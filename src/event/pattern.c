@@ -223,9 +223,13 @@ static bool takes_all(const struct mse_patterns *patterns)
 bool mse_patterns_match(const struct mse_patterns *patterns, const char *name)
 {
 	const struct mse_patterns_elsewhere *elsewhere = &patterns->elsewhere;
-	const char *domain = strrchr(name, '@');
+	const char *domain;
 	unsigned int found = 0;
 
+	/* Most lists are empty. */
+	if (patterns->count == 0 && elsewhere->find == NULL)
+		return takes_all(patterns);
+	domain = strrchr(name, '@');
 	name = canonical(patterns, name);
 	if (matches_any(patterns, true, name, domain))
 		return false;

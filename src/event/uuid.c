@@ -6,6 +6,7 @@
  */
 #include "event/uuid.h"
 
+#include <endian.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -14,6 +15,8 @@
 
 #define COUNTER_MAX 0xfff
 #define POOL_SIZE 32
+/* An octet in each of eight. */
+#define EACH(octet) (UINT64_C(0x0101010101010101) * (octet))
 
 static __thread pid_t owner_pid;
 static __thread uint64_t last_ms;
@@ -48,18 +51,25 @@ static uint64_t random_bits(void)
 	return pool[--pool_left];
 }
 
-static void write_hex(char *text, uint64_t value, unsigned int digits)
+/* Eight hexadecimal digits, all at once: a nibble into each octet, then
+   those beyond 9 moved to the letters. */
+static void write_hex(char text[8], uint32_t value)
 {
-	while (digits > 0) {
-		text[--digits] = "0123456789abcdef"[value & 0xf];
-		value >>= 4;
-	}
+	uint64_t octets = value, letters;
+
+	octets = (octets << 16 | octets) & UINT64_C(0x0000ffff0000ffff);
+	octets = (octets << 8 | octets) & UINT64_C(0x00ff00ff00ff00ff);
+	octets = (octets << 4 | octets) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	letters = (octets + EACH(6)) >> 4 & EACH(1);
+	octets = htobe64(octets + EACH('0') + letters * ('a' - '0' - 10));
+	memcpy(text, &octets, sizeof(octets));
 }
 
 void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 {
 	uint64_t ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms;
 	uint64_t random, random2;
+	char digits[32];
 	bool forked = owner_pid != mse_process_id();
 
 	if (forked) {
@@ -77,12 +87,19 @@ void mse_uuid_make(int64_t wall_ms, char uuid_r[MSE_UUID_SIZE])
 		last_ms++;
 		counter = 0;
 	}
-	memcpy(uuid_r, "xxxxxxxx-xxxx-7xxx-xxxx-xxxxxxxxxxxx", MSE_UUID_SIZE);
-	write_hex(uuid_r, last_ms >> 16, 8);
-	write_hex(uuid_r + 9, last_ms, 4);
-	write_hex(uuid_r + 15, counter, 3);
-	write_hex(uuid_r + 19, 0x8000u | (random & 0x3fff), 4);
-	write_hex(uuid_r + 24, random2, 12);
+	write_hex(digits, (uint32_t)(last_ms >> 16));
+	write_hex(digits + 8, (uint32_t)(last_ms & 0xffff) << 16 | 0x7000 |
+		  counter);
+	write_hex(digits + 16, (0x8000u | (uint32_t)(random & 0x3fff)) << 16 |
+		  (uint32_t)(random2 >> 32 & 0xffff));
+	write_hex(digits + 24, (uint32_t)random2);
+	memcpy(uuid_r, digits, 8);
+	uuid_r[8] = uuid_r[13] = uuid_r[18] = uuid_r[23] = '-';
+	memcpy(uuid_r + 9, digits + 8, 4);
+	memcpy(uuid_r + 14, digits + 12, 4);
+	memcpy(uuid_r + 19, digits + 16, 4);
+	memcpy(uuid_r + 24, digits + 20, 12);
+	uuid_r[36] = '\0';
 }
 
 static bool is_hex(char c)
