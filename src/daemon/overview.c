@@ -219,7 +219,8 @@ static void mse_figures_journal(struct mse_journal *journal,
 		figures->journal_octets += files[i].size;
 	/* Not to be read: nothing is known to be lost. */
 	(void)mse_presence_each_loss(mse_journal_presence_fd(journal),
-				     mse_figures_loss, figures);
+				     MSE_PRESENCE_SLOTS, mse_figures_loss,
+				     figures);
 }
 
 /* As they stand in mailhook.conf. */

@@ -144,13 +144,13 @@ static void on_loss(unsigned int slot, const struct mse_presence_slot *data,
 	derive->announced_until[slot] = data->lost_until_ms;
 }
 
-int mse_derive_look_at_presence(struct mse_derive *derive,
-				struct mse_error *error_r)
+int mse_derive_look_at_losses(struct mse_derive *derive, unsigned int slots,
+			      struct mse_error *error_r)
 {
 	struct presence_look look = { .derive = derive };
 	int fd = mse_journal_presence_fd(derive->journal);
 
-	if (mse_presence_each_loss(fd, on_loss, &look) < 0)
+	if (mse_presence_each_loss(fd, slots, on_loss, &look) < 0)
 		return mse_error_set(error_r, "presence cannot be read: %m");
 	if (look.failed)
 		return mse_error_set(error_r, "out of memory for gaps");

@@ -140,6 +140,7 @@ struct mse_derive {
 	uint64_t announced[MSE_PRESENCE_SLOTS];
 	int64_t announced_until[MSE_PRESENCE_SLOTS];
 	int64_t presence_at;            /* mono: next look */
+	int64_t all_slots_at;           /* mono: that is one at all slots */
 	int64_t look_until;             /* one more after this time, at least */
 	bool has_read;                  /* records, in this run */
 	int64_t append_at;              /* mono: not before */
@@ -185,17 +186,18 @@ void mse_derive_gap_write(const struct mse_derive *derive,
 			  struct mse_buf *buf);
 /* Appends the record to buf; -1: memory is out, and buf is as it was. */
 int mse_derive_put_event(const struct mse_event *event, struct mse_buf *buf);
-/* Looks at presence and at tails of sealed files. */
-int mse_derive_look_at_presence(struct mse_derive *derive,
-				struct mse_error *error_r);
+/* Looks at the losses of so many slots of presence, and at tails of sealed
+   files. */
+int mse_derive_look_at_losses(struct mse_derive *derive, unsigned int slots,
+			      struct mse_error *error_r);
 int mse_derive_look_at_tails(struct mse_derive *derive, int64_t mono_ms,
 			     struct mse_error *error_r);
 struct mse_derive_tail *mse_derive_tail_of(struct mse_derive *derive,
 					   const char *file);
 
 /* derive-resync.c */
-/* Looks for what dead processes were changing. */
-int mse_derive_look_at_intents(struct mse_derive *derive,
+/* Looks for what dead processes of so many slots were changing. */
+int mse_derive_look_at_intents(struct mse_derive *derive, unsigned int slots,
 			       struct mse_error *error_r);
 /* Those in line, as records for one append. */
 void mse_derive_resyncs_write(struct mse_derive *derive,

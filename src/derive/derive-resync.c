@@ -235,13 +235,13 @@ static void on_intents(unsigned int slot, const struct mse_intents *intents,
 		free(derive->resyncs[--derive->resync_count].record);
 }
 
-int mse_derive_look_at_intents(struct mse_derive *derive,
+int mse_derive_look_at_intents(struct mse_derive *derive, unsigned int slots,
 			       struct mse_error *error_r)
 {
 	struct intents_look look = { .derive = derive };
 	int fd = mse_journal_presence_fd(derive->journal);
 
-	if (mse_presence_each_intent(fd, on_intents, &look) < 0)
+	if (mse_presence_each_intent(fd, slots, on_intents, &look) < 0)
 		return mse_error_set(error_r, "presence cannot be read: %m");
 	if (look.failed)
 		return mse_error_set(error_r, "out of memory for resyncs");

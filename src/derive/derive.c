@@ -385,14 +385,37 @@ static int rotate(struct mse_derive *derive, int64_t mono_ms,
 	return mse_journal_allow(derive->journal, head.generation, error_r);
 }
 
+/* At the slots that are in use; once a minute, and as long as somebody holds
+   one that should not be, at all. */
+static int look_at_presence(struct mse_derive *derive, int64_t mono_ms,
+			    struct mse_error *error_r)
+{
+	int reach = mse_presence_reach(mse_journal_presence_fd(
+			derive->journal));
+	unsigned int slots;
+
+	if (reach < 0)
+		return mse_error_set(error_r, "presence cannot be read: %m");
+	/* Once more when they are gone: for what they left. */
+	if (reach == MSE_PRESENCE_SLOTS)
+		derive->all_slots_at = mono_ms;
+	slots = mono_ms < derive->all_slots_at ? (unsigned int)reach :
+		MSE_PRESENCE_SLOTS;
+	if (mse_derive_look_at_losses(derive, slots, error_r) < 0 ||
+	    mse_derive_look_at_intents(derive, slots, error_r) < 0)
+		return -1;
+	if (slots == MSE_PRESENCE_SLOTS && reach < MSE_PRESENCE_SLOTS)
+		derive->all_slots_at = mono_ms + LOOK_IDLE_MS;
+	return 0;
+}
+
 static int look_around(struct mse_derive *derive, int64_t mono_ms,
 		       struct mse_error *error_r)
 {
 	if (mono_ms < derive->presence_at || derive->append_at > mono_ms)
 		return 0;
 	derive->presence_at = mono_ms + LOOK_EVERY_MS;
-	if (mse_derive_look_at_presence(derive, error_r) < 0 ||
-	    mse_derive_look_at_intents(derive, error_r) < 0)
+	if (look_at_presence(derive, mono_ms, error_r) < 0)
 		return -1;
 	return mse_derive_look_at_tails(derive, mono_ms, error_r);
 }

@@ -13,13 +13,22 @@
  *
  *   0     u64 magic "MSEPRES1", u32 version, u32 slots,
  *         u64 generation, u64 allowed size, u32 octets of an image of
- *         intents (0: there are none); zeros up to 4096
+ *         intents (0: there are none), u32 unused,
+ *         8 marks of an octet; zeros up to 4096
  *   4096  slots of 128 octets: u64 lost, i64 since, i64 until (wall ms),
  *         char instance[40]; zeros
  *   528384  images of intents, one for each slot (intent.c). Version 0.1.0
  *         began without them: its plugin neither reads nor writes them, its
  *         daemon makes no room. None crosses a page, so that a process that
  *         is killed has written all of one or nothing.
+ *
+ * Marks tell how far to look. Processes claim one of the first 16 slots; where
+ * those are taken, the first of them writes 1 to mark 0 and from then on all
+ * claim one of the first 32, and so on: mark n doubles 16 << n. They are only
+ * ever set, each by a write of its own octet and before a slot behind it is
+ * claimed, so that nothing is lost where two do it at once. A
+ * plugin from before there were marks claims any slot: while a process has one
+ * behind them its lock tells, later only a look at all slots does.
  */
 #include "journal/presence.h"
 
@@ -46,9 +55,15 @@
 #define SIZE_WITHOUT_INTENTS INTENTS_AT
 #define FILE_SIZE (INTENTS_AT + MSE_PRESENCE_SLOTS * MSE_INTENT_SIZE)
 #define TEMPORARY_NAME MSE_PRESENCE_NAME ".tmp"
+/* Slots that are claimed while there is no mark. */
+#define FIRST_REACH 16U
+#define MARKS 8
+/* Before more are marked: as good as never while half of them are free. */
+#define REACH_TRIES 16
 /* A claim in a crowded file stays cheap: then slot 0 serves. */
 #define CLAIM_TRIES 64
 #define SHARED_TRIES 16
+#define BLOCK_SLOTS 64
 #define MAX_INTERRUPTS 100
 
 struct head_bytes {
@@ -59,7 +74,12 @@ struct head_bytes {
 	uint64_t allowed_size;
 	uint32_t intent_size;
 	uint32_t unused;
+	/* Mail processes'; the daemon writes what stands before. */
+	unsigned char marks[MARKS];
 };
+
+_Static_assert(FIRST_REACH << MARKS >= MSE_PRESENCE_SLOTS,
+	       "the marks reach every slot");
 
 struct slot_bytes {
 	uint64_t lost;
@@ -140,7 +160,15 @@ int mse_presence_write_head(int fd, const struct mse_presence_head *head)
 
 	if (fstat(fd, &st) == 0 && st.st_size >= FILE_SIZE)
 		bytes.intent_size = MSE_INTENT_SIZE;
-	return write_at(fd, &bytes, sizeof(bytes), 0);
+	return write_at(fd, &bytes, offsetof(struct head_bytes, marks), 0);
+}
+
+static void head_decode(const struct head_bytes *bytes,
+			struct mse_presence_head *head_r)
+{
+	head_r->generation = bytes->generation;
+	head_r->allowed_size = bytes->allowed_size;
+	head_r->has_intents = bytes->intent_size == MSE_INTENT_SIZE;
 }
 
 int mse_presence_read_head(int fd, struct mse_presence_head *head_r)
@@ -149,9 +177,7 @@ int mse_presence_read_head(int fd, struct mse_presence_head *head_r)
 
 	if (read_head_bytes(fd, &bytes) < 0)
 		return -1;
-	head_r->generation = bytes.generation;
-	head_r->allowed_size = bytes.allowed_size;
-	head_r->has_intents = bytes.intent_size == MSE_INTENT_SIZE;
+	head_decode(&bytes, head_r);
 	return 0;
 }
 
@@ -182,7 +208,13 @@ int mse_presence_read_slot(int fd, unsigned int slot,
 	return 0;
 }
 
-int mse_presence_each_loss(int fd,
+/* Slots that are read at once. */
+static unsigned int block_of(unsigned int slots)
+{
+	return slots < BLOCK_SLOTS ? slots : BLOCK_SLOTS;
+}
+
+int mse_presence_each_loss(int fd, unsigned int slots,
 			   void (*found)(unsigned int slot,
 					 const struct mse_presence_slot *data,
 					 void *context),
@@ -191,15 +223,17 @@ int mse_presence_each_loss(int fd,
 	struct mse_presence_slot slot;
 	struct slot_bytes bytes;
 	struct head_bytes head;
-	char block[64 * SLOT_SIZE];
-	unsigned int i, j;
+	char block[BLOCK_SLOTS * SLOT_SIZE];
+	unsigned int i, j, count;
 
 	if (read_head_bytes(fd, &head) < 0)
 		return -1;
-	for (i = 0; i < MSE_PRESENCE_SLOTS; i += 64) {
-		if (read_at(fd, block, sizeof(block), slot_offset(i)) < 0)
+	for (i = 0; i < slots; i += count) {
+		count = block_of(slots - i);
+		if (read_at(fd, block, (size_t)count * SLOT_SIZE,
+			    slot_offset(i)) < 0)
 			return -1;
-		for (j = 0; j < 64; j++) {
+		for (j = 0; j < count; j++) {
 			memcpy(&bytes, block + j * SLOT_SIZE, sizeof(bytes));
 			if (bytes.lost == 0)
 				continue;
@@ -223,18 +257,65 @@ static int slot_lock(int fd, unsigned int slot, short type)
 	return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-int mse_presence_is_held(int fd, unsigned int slot)
+/* Whether a living process holds one of them: 1, 0, -1 with errno. */
+static int is_any_held(int fd, unsigned int first, unsigned int end)
 {
 	struct flock lock = {
 		.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
-		.l_start = slot_offset(slot),
-		.l_len = SLOT_SIZE,
+		.l_start = slot_offset(first),
+		.l_len = slot_offset(end) - slot_offset(first),
 	};
 
 	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
 		return -1;
 	return lock.l_type != F_UNLCK;
+}
+
+int mse_presence_is_held(int fd, unsigned int slot)
+{
+	return is_any_held(fd, slot, slot + 1);
+}
+
+/* Reach */
+
+static unsigned int marked_reach(const struct head_bytes *head)
+{
+	unsigned int i, reach = FIRST_REACH;
+
+	for (i = 0; i < MARKS; i++) {
+		if (head->marks[i] != 0)
+			reach = FIRST_REACH << (i + 1);
+	}
+	return reach < MSE_PRESENCE_SLOTS ? reach : MSE_PRESENCE_SLOTS;
+}
+
+/* Slots up to twice that are going to be claimed. */
+static int mark_reach(int fd, unsigned int reach)
+{
+	unsigned int mark = 0;
+
+	while (FIRST_REACH << mark < reach)
+		mark++;
+	return write_at(fd, "\x01", 1, (off_t)(offsetof(struct head_bytes,
+						       marks) + mark));
+}
+
+int mse_presence_reach(int fd)
+{
+	struct head_bytes head;
+	unsigned int reach;
+	int held;
+
+	if (read_head_bytes(fd, &head) < 0)
+		return -1;
+	reach = marked_reach(&head);
+	if (reach == MSE_PRESENCE_SLOTS)
+		return MSE_PRESENCE_SLOTS;
+	held = is_any_held(fd, reach, MSE_PRESENCE_SLOTS);
+	if (held < 0)
+		return -1;
+	return held > 0 ? MSE_PRESENCE_SLOTS : (int)reach;
 }
 
 /* Intents */
@@ -268,22 +349,25 @@ static int read_left_intents(int fd, unsigned int slot,
 
 /* Each slot whose image is not empty, as it was read on the way. Ends with what
    look() returns if that is not 0. */
-static int each_image(int fd, int (*look)(int fd, unsigned int slot,
-					  const struct mse_intents *image,
-					  void *context), void *context)
+static int each_image(int fd, unsigned int slots,
+		      int (*look)(int fd, unsigned int slot,
+				  const struct mse_intents *image,
+				  void *context), void *context)
 {
 	struct mse_presence_head head;
 	struct mse_intents image;
-	char block[64 * MSE_INTENT_SIZE];
-	unsigned int i, j;
+	char block[BLOCK_SLOTS * MSE_INTENT_SIZE];
+	unsigned int i, j, count;
 	int ret;
 
 	if (mse_presence_read_head(fd, &head) < 0)
 		return -1;
-	for (i = 0; head.has_intents && i < MSE_PRESENCE_SLOTS; i += 64) {
-		if (read_at(fd, block, sizeof(block), intents_offset(i)) < 0)
+	for (i = 0; head.has_intents && i < slots; i += count) {
+		count = block_of(slots - i);
+		if (read_at(fd, block, (size_t)count * MSE_INTENT_SIZE,
+			    intents_offset(i)) < 0)
 			return -1;
-		for (j = 0; j < 64; j++) {
+		for (j = 0; j < count; j++) {
 			memcpy(image.image.bytes, block + j * MSE_INTENT_SIZE,
 			       MSE_INTENT_SIZE);
 			if (mse_intents_is_empty(&image))
@@ -316,7 +400,7 @@ static int find_left(int fd, unsigned int slot,
 	return 0;
 }
 
-int mse_presence_each_intent(int fd,
+int mse_presence_each_intent(int fd, unsigned int slots,
 			     void (*found)(unsigned int slot,
 					   const struct mse_intents *intents,
 					   void *context),
@@ -324,7 +408,7 @@ int mse_presence_each_intent(int fd,
 {
 	struct finder finder = { found, context };
 
-	return each_image(fd, find_left, &finder);
+	return each_image(fd, slots, find_left, &finder);
 }
 
 static bool is_from_before(const struct mse_intents *intents,
@@ -354,7 +438,10 @@ static int is_at_work(int fd, unsigned int slot,
 
 int mse_presence_is_under_way(int fd, int64_t before_ms)
 {
-	return each_image(fd, is_at_work, &before_ms);
+	int reach = mse_presence_reach(fd);
+
+	return reach < 0 ? -1 :
+		each_image(fd, (unsigned int)reach, is_at_work, &before_ms);
 }
 
 int mse_presence_clear_intents(int fd, unsigned int slot)
@@ -432,26 +519,25 @@ static bool is_left(int fd, const struct mse_presence_head *head,
 		 !mse_intents_is_empty(&intents));
 }
 
-int mse_presence_claim(int fd, char instance_r[MSE_UUID_SIZE])
+/* One of the first count slots but 0; 0 if those that were tried are taken, -1
+   with errno. */
+static int claim_one(int fd, const struct mse_presence_head *head,
+		     unsigned int count, unsigned int tries,
+		     char instance_r[MSE_UUID_SIZE])
 {
-	struct mse_presence_head head;
-	unsigned int count, start, i, slot;
+	uint32_t number = random_number();
+	unsigned int i, slot;
 
-	instance_r[0] = '\0';
-	if (mse_presence_read_head(fd, &head) < 0)
-		return -1;
-	count = usable_slots();
-	if (count <= 1)
-		return 0;
-	start = random_number();
-	for (i = 0; i < CLAIM_TRIES && i < count - 1; i++) {
-		slot = 1 + (start + i) % (count - 1);
+	/* Not one after the other: runs of taken ones would only grow. */
+	for (i = 0; i < tries; i++) {
+		number = number * 1664525 + 1013904223;
+		slot = 1 + (number >> 8) % (count - 1);
 		if (slot_lock(fd, slot, F_WRLCK) < 0) {
 			if (errno == EAGAIN || errno == EACCES)
 				continue;
 			return -1;
 		}
-		if (is_left(fd, &head, slot)) {
+		if (is_left(fd, head, slot)) {
 			(void)slot_lock(fd, slot, F_UNLCK);
 			continue;
 		}
@@ -463,6 +549,30 @@ int mse_presence_claim(int fd, char instance_r[MSE_UUID_SIZE])
 		return (int)slot;
 	}
 	return 0;
+}
+
+int mse_presence_claim(int fd, char instance_r[MSE_UUID_SIZE])
+{
+	struct mse_presence_head head;
+	struct head_bytes bytes;
+	unsigned int usable, reach;
+	int slot;
+
+	instance_r[0] = '\0';
+	if (read_head_bytes(fd, &bytes) < 0)
+		return -1;
+	head_decode(&bytes, &head);
+	usable = usable_slots();
+	if (usable <= 1)
+		return 0;
+	for (reach = marked_reach(&bytes); reach < usable; reach *= 2) {
+		slot = claim_one(fd, &head, reach, REACH_TRIES, instance_r);
+		if (slot != 0)
+			return slot;
+		if (mark_reach(fd, reach) < 0)
+			return 0;
+	}
+	return claim_one(fd, &head, usable, CLAIM_TRIES, instance_r);
 }
 
 static int add_lost(int fd, unsigned int slot, uint64_t lost, int64_t wall_ms)

@@ -44,17 +44,23 @@ int mse_presence_read_slot(int fd, unsigned int slot,
 			   struct mse_presence_slot *slot_r);
 /* Whether a living process holds the slot: 1, 0, -1 with errno. */
 int mse_presence_is_held(int fd, unsigned int slot);
-/* Any slot with lost > 0: calls back once for each. -1 with errno. */
-int mse_presence_each_loss(int fd,
+/* How many slots, from 0 on, are or were in use as far as can be told without
+   reading them: all as soon as a process of a plugin that does not say which
+   it uses is alive. One that came and went unseen is missed: look at
+   MSE_PRESENCE_SLOTS now and then. -1 with errno. */
+int mse_presence_reach(int fd);
+/* Any of the first slots with lost > 0: calls back once for each. -1 with
+   errno. */
+int mse_presence_each_loss(int fd, unsigned int slots,
 			   void (*found)(unsigned int slot,
 					 const struct mse_presence_slot *data,
 					 void *context),
 			   void *context);
 
-/* Slots that were left with intents, by a process that is dead: calls back
-   once for each until its intents are cleared, though they may be not valid.
-   -1 with errno. */
-int mse_presence_each_intent(int fd,
+/* Those of the first slots that were left with intents, by a process that is
+   dead: calls back once for each until its intents are cleared, though they
+   may be not valid. -1 with errno. */
+int mse_presence_each_intent(int fd, unsigned int slots,
 			     void (*found)(unsigned int slot,
 					   const struct mse_intents *intents,
 					   void *context),

@@ -121,12 +121,14 @@ static void check_intents(int fd)
 	struct intents all = { .fd = fd };
 	unsigned int slot;
 
-	if (mse_presence_each_intent(fd, found_intents, &all) < 0)
+	if (mse_presence_each_intent(fd, MSE_PRESENCE_SLOTS, found_intents,
+				     &all) < 0)
 		return;
 	for (slot = 1; all.found > 0 && slot < MSE_PRESENCE_SLOTS; slot++)
 		(void)mse_presence_clear_intents(fd, slot);
 	all.found = 0;
-	FUZZ_CHECK(mse_presence_each_intent(fd, found_intents, &all) == 0);
+	FUZZ_CHECK(mse_presence_each_intent(fd, MSE_PRESENCE_SLOTS,
+					    found_intents, &all) == 0);
 	FUZZ_CHECK(all.found == 0);
 }
 
@@ -193,7 +195,9 @@ static void check_daemon(void)
 	FUZZ_CHECK(mse_presence_is_held(fd, 5) == 0);
 	check_intents(fd);
 	FUZZ_CHECK(mse_presence_add_lost(fd, 5, 1, 1) == 0);
-	FUZZ_CHECK(mse_presence_each_loss(fd, found_loss, &found) == 0);
+	FUZZ_CHECK(mse_presence_reach(fd) > 0);
+	FUZZ_CHECK(mse_presence_each_loss(fd, MSE_PRESENCE_SLOTS, found_loss,
+					  &found) == 0);
 	FUZZ_CHECK(found.lost == slot.lost + 1);
 	FUZZ_CHECK(found.seen || found.lost == 0); /* it went round */
 	close(fd);

@@ -176,7 +176,8 @@ uint64_t journal_test_lost(const struct journal_test *test)
 	uint64_t lost = 0;
 
 	assert_int_equal(mse_presence_each_loss(
-		mse_journal_presence_fd(test->journal), add_slot, &lost), 0);
+		mse_journal_presence_fd(test->journal), MSE_PRESENCE_SLOTS,
+		add_slot, &lost), 0);
 	return lost;
 }
 

@@ -54,6 +54,24 @@ int fcntl(int fd, int command, ...)
 }
 int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 
+/* What is read from the file that counting is set for; -1: from none. */
+static int counted = -1;
+static unsigned int reads;
+static size_t octets;
+
+ssize_t pread(int fd, void *data, size_t len, off_t offset)
+{
+	ssize_t ret = (ssize_t)syscall(SYS_pread64, fd, data, len, offset);
+
+	if (fd == counted) {
+		reads++;
+		octets += ret > 0 ? (size_t)ret : 0;
+	}
+	return ret;
+}
+ssize_t pread64(int fd, void *data, size_t len, off_t offset)
+	__attribute__((alias("pread")));
+
 static int open_daemon(const struct journal_test *test, bool *created_r)
 {
 	struct mse_error error = { "" };
@@ -286,7 +304,8 @@ static void test_shrunken(void **state)
 	assert_int_equal(mse_presence_claim(fd, instance), -1);
 	assert_int_equal(mse_presence_read_head(fd, &head), -1);
 	assert_int_equal(mse_presence_read_slot(fd, 1, &data), -1);
-	assert_int_equal(mse_presence_each_loss(fd, NULL, NULL), -1);
+	assert_int_equal(mse_presence_each_loss(fd, MSE_PRESENCE_SLOTS,
+						NULL, NULL), -1);
 	/* Nothing is written into a foreign file. */
 	assert_int_equal(ftruncate(daemon, 0), 0);
 	journal_test_put(test, "presence", "a foreign file's content, which "
@@ -317,7 +336,8 @@ static unsigned int left(int fd, unsigned int *slot_r)
 {
 	unsigned int slots[2] = { 0, 0 };
 
-	assert_int_equal(mse_presence_each_intent(fd, count_left, slots), 0);
+	assert_int_equal(mse_presence_each_intent(fd, MSE_PRESENCE_SLOTS,
+						  count_left, slots), 0);
 	if (slot_r != NULL)
 		*slot_r = slots[1];
 	return slots[0];
@@ -562,8 +582,8 @@ static void test_intents_cut_off(void **state)
 	id = mse_appender_intend(appender, &intent);
 	assert_int_equal(ftruncate(daemon, 10), 0);
 	assert_int_equal(mse_appender_intend(appender, &intent), 0);
-	assert_int_equal(mse_presence_each_intent(daemon, count_left, slots),
-			 -1);
+	assert_int_equal(mse_presence_each_intent(daemon, MSE_PRESENCE_SLOTS,
+						  count_left, slots), -1);
 	assert_int_equal(fstat(daemon, &st), 0);
 	assert_int_equal(st.st_size, 10);
 	mse_appender_done(appender, id);
@@ -571,6 +591,115 @@ static void test_intents_cut_off(void **state)
 	close(daemon);
 	assert_true(open_daemon(test, &created) >= 0);
 	assert_true(created);
+}
+
+static void no_loss(unsigned int slot, const struct mse_presence_slot *data,
+		    void *context)
+{
+	fail();
+}
+
+/* What the daemon does every two seconds. */
+static void look(int daemon)
+{
+	int reach;
+
+	reads = 0;
+	octets = 0;
+	counted = daemon;
+	reach = mse_presence_reach(daemon);
+	assert_true(reach > 0);
+	assert_int_equal(mse_presence_each_loss(daemon, (unsigned int)reach,
+						no_loss, NULL), 0);
+	assert_int_equal(mse_presence_each_intent(daemon, (unsigned int)reach,
+						  NULL, NULL), 0);
+	counted = -1;
+}
+
+/* A look costs what the processes that are alive make it cost, not what there
+   is room for. */
+static void test_look_reads_what_is_used(void **state)
+{
+	bool created;
+	int daemon = open_daemon(*state, &created), fds[200], slot;
+	unsigned int i, near = 0;
+
+	look(daemon);
+	assert_int_equal(reads, 5);
+	assert_true(octets < 20000);
+	for (i = 0; i < 200; i++) {
+		fds[i] = open_client(*state);
+		slot = mse_presence_claim(fds[i], instance);
+		assert_true(slot > 0);
+		assert_true(slot < mse_presence_reach(daemon));
+		/* All of the first ones are found before many more are used. */
+		near += slot < 16;
+		if (i == 9) {
+			look(daemon);
+			assert_true(octets < 80000);
+		}
+	}
+	assert_true(near > 5);
+	assert_in_range(mse_presence_reach(daemon), 256, 1024);
+	look(daemon);
+	assert_true(octets < 1200000);
+	/* It stays what it was: what is written by a process that was slow to
+	   mark less would be missed. */
+	for (i = 0; i < 200; i++)
+		close(fds[i]);
+	assert_in_range(mse_presence_reach(daemon), 256, 1024);
+	close(daemon);
+}
+
+/* Not by the daemon's head, and not by a process that read less. */
+static void test_reach_only_grows(void **state)
+{
+	struct mse_presence_head head = { 1, 1000, false };
+	bool created;
+	int daemon = open_daemon(*state, &created);
+	int others = open_client(*state), fd = open_client(*state);
+	int reach, slot;
+
+	assert_int_equal(mse_presence_reach(daemon), 16);
+	lock_slots(others, 1, 255);
+	slot = mse_presence_claim(fd, instance);
+	assert_true(slot >= 256);
+	reach = mse_presence_reach(daemon);
+	assert_in_range(reach, slot + 1, MSE_PRESENCE_SLOTS - 1);
+	close(others);
+	assert_int_equal(mse_presence_reach(daemon), reach);
+	assert_int_equal(mse_presence_write_head(daemon, &head), 0);
+	assert_int_equal(mse_presence_reach(daemon), reach);
+	/* A mark that is missing among others. */
+	assert_int_equal(pwrite(daemon, "", 1, 41), 1);
+	assert_int_equal(mse_presence_reach(daemon), reach);
+	close(fd);
+	close(daemon);
+}
+
+/* A plugin that knows of no marks: its lock tells, wherever it is. */
+static void test_reach_under_an_old_plugin(void **state)
+{
+	bool created;
+	int daemon = open_daemon(*state, &created), fd = open_client(*state);
+	struct mse_intent begun = { .user = "joe", .wall_ms = 1000 };
+	struct mse_intents intents;
+
+	assert_int_equal(mse_presence_is_under_way(daemon, 2000), 0);
+	lock_slots(fd, MSE_PRESENCE_SLOTS - 1, 1);
+	assert_int_equal(mse_presence_reach(daemon), MSE_PRESENCE_SLOTS);
+	mse_intents_init(&intents, "01890a5d-ac96-774b-bcce-b302099a8057");
+	(void)mse_intents_add(&intents, &begun);
+	assert_int_equal(mse_presence_write_intents(fd, MSE_PRESENCE_SLOTS - 1,
+						    &intents), 0);
+	assert_int_equal(mse_presence_is_under_way(daemon, 2000), 1);
+	assert_int_equal(mse_presence_is_under_way(daemon, 1000), 0);
+	close(fd);
+	assert_int_equal(mse_presence_is_under_way(daemon, 2000), 0);
+	assert_int_equal(mse_presence_reach(daemon), 16);
+	assert_int_equal(left(daemon, NULL), 1);
+	close(daemon);
+	assert_int_equal(mse_presence_reach(-1), -1);
 }
 
 int main(void)
@@ -592,6 +721,9 @@ int main(void)
 		D(test_intents_and_fork),
 		D(test_intents_leave_nothing),
 		D(test_intents_cut_off),
+		D(test_look_reads_what_is_used),
+		D(test_reach_only_grows),
+		D(test_reach_under_an_old_plugin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

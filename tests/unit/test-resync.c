@@ -106,7 +106,8 @@ static unsigned int slots_left(struct derive_test *test)
 {
 	left_over = 0;
 	assert_int_equal(mse_presence_each_intent(mse_journal_presence_fd(
-				test->journal->journal), on_left, NULL), 0);
+				test->journal->journal), MSE_PRESENCE_SLOTS,
+				on_left, NULL), 0);
 	return left_over;
 }
 
@@ -370,6 +371,62 @@ static void test_daemon_absent(void **state)
 	close_test(&test);
 }
 
+/* As a process of a plugin that knows of no marks in presence leaves it. */
+static void leave_behind_the_marks(struct derive_test *test)
+{
+	struct mse_intents image;
+
+	mse_intents_init(&image, "01890a5d-ac96-774b-bcce-b302099a8057");
+	mse_intents_add(&image, &inbox);
+	presence_write_at(test, 4096 + 4096 * 128 + (off_t)4000 * 1024,
+			  image.image.bytes, image.image.head.len);
+}
+
+static int hold_behind_the_marks(struct derive_test *test)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		.l_start = 4096 + (off_t)4000 * 128, .l_len = 128
+	};
+	int fd = open(journal_test_path(test->journal, "presence"), O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	return fd;
+}
+
+/* One that was never seen is found within a minute, one that was at once. */
+static void test_of_an_old_plugin(void **state)
+{
+	struct derive_test test;
+	unsigned int seconds;
+	int fd;
+
+	open_test(&test, *state);
+	settle(&test);
+	leave_behind_the_marks(&test);
+	for (seconds = 0; count_resyncs(&test) == 0; seconds++) {
+		assert_true(seconds <= 60);
+		run_once(&test);
+		mse_clock_fake_advance(&test.journal->clock, 1000);
+	}
+	assert_true(seconds > 10);
+	settle(&test);
+	assert_int_equal(slots_left(&test), 0);
+
+	fd = hold_behind_the_marks(&test);
+	settle(&test);
+	leave_behind_the_marks(&test);
+	close(fd);
+	mse_clock_fake_advance(&test.journal->clock, 2000);
+	run_once(&test);
+	assert_int_equal(count_resyncs(&test), 2);
+	settle(&test);
+	assert_int_equal(slots_left(&test), 0);
+	assert_int_equal(count_resyncs(&test), 2);
+	close_test(&test);
+}
+
 /* Somebody asks for one, as mailhookctl does. */
 static void test_asked(void **state)
 {
@@ -408,6 +465,7 @@ int main(void)
 		TEST(test_crash_before_clear),
 		TEST(test_cleared_before_commit),
 		TEST(test_daemon_absent),
+		TEST(test_of_an_old_plugin),
 		TEST(test_asked),
 	};
 #undef TEST
