@@ -57,12 +57,22 @@ struct mse_http_forgotten {
 	char endpoint[];
 };
 
+/* A socket libcurl has, by its number. */
+struct mse_http_watch {
+	struct event *ev; /* NULL: not watched */
+	short watched;    /* EV_READ and EV_WRITE, for libevent */
+	short wanted;     /* by libcurl; 0: nothing now */
+};
+
 struct mse_http {
 	struct mse_transport transport; /* first: the transport is the http */
 	struct event_base *base;
 	struct event *timer;   /* libcurl's */
 	struct event *wake;    /* to call done() outside post() and cancel() */
 	CURLM *multi;
+	struct mse_http_watch *watches;
+	size_t watch_count;
+	unsigned int most; /* requests there ever were at once */
 	struct mse_http_list running, finished, spare;
 	struct mse_http_forgotten *forgotten;
 };
@@ -70,6 +80,8 @@ struct mse_http {
 /* loop.c: libcurl's sockets and timer on libevent. */
 int mse_http_loop_init(struct mse_http *http, struct mse_error *error_r);
 void mse_http_loop_clear(struct mse_http *http);
+/* libcurl closes connections with it; context: the http. */
+int mse_http_close_socket(void *context, curl_socket_t fd);
 /* http.c: collects what libcurl finished and calls done(). */
 void mse_http_dispatch(struct mse_http *http);
 
@@ -79,6 +91,8 @@ void mse_http_transfer_free(struct mse_http_transfer *transfer);
 /* -1: a bad URL or no memory; text says which. */
 int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 			    struct mse_request *request);
+/* NULL: the handle is one of libcurl's own. */
+struct mse_http_transfer *mse_http_transfer_of(CURL *easy);
 int64_t mse_http_mono_ms(void);
 
 /* guard.c */

@@ -90,6 +90,17 @@ static void mse_http_finish(struct mse_http *http,
 	mse_http_list_add(&http->finished, transfer);
 }
 
+/* libcurl by itself keeps four connections for each request that is out now:
+   at the end of a burst it would close what the next one needs. */
+static void mse_http_keep_connections(struct mse_http *http)
+{
+	if (http->running.count <= http->most)
+		return;
+	http->most = http->running.count;
+	(void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS,
+				4L * (long)http->most);
+}
+
 /* -1, and done() will not be called, only if memory is out. */
 static int mse_http_post(struct mse_transport *transport,
 			 struct mse_request *request)
@@ -103,6 +114,7 @@ static int mse_http_post(struct mse_transport *transport,
 	if (mse_http_transfer_setup(transfer, request) == 0 &&
 	    curl_multi_add_handle(http->multi, transfer->easy) == CURLM_OK) {
 		mse_http_list_add(&http->running, transfer);
+		mse_http_keep_connections(http);
 		return 0;
 	}
 	if (transfer->text[0] == '\0')
@@ -134,16 +146,12 @@ static void mse_http_collect(struct mse_http *http)
 {
 	struct mse_http_transfer *transfer;
 	CURLMsg *msg;
-	char *private_data;
 	int left;
 
 	while ((msg = curl_multi_info_read(http->multi, &left)) != NULL) {
 		if (msg->msg != CURLMSG_DONE)
 			continue;
-		private_data = NULL;
-		(void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE,
-					&private_data);
-		transfer = (struct mse_http_transfer *)(void *)private_data;
+		transfer = mse_http_transfer_of(msg->easy_handle);
 		/* msg does not survive the removal of its handle. */
 		transfer->code = msg->data.result;
 		mse_http_answer_decide(transfer);

@@ -1,9 +1,16 @@
 /*
  * libcurl's sockets and its one timer on a libevent base.
  *
- * Invariant: libcurl is entered from here and from post()/cancel() only, and
+ * libcurl lets go of a socket when a request has its answer, and asks for it
+ * again at the next request on that connection. Such a socket stays watched
+ * in between, which spares two system calls a request.
+ *
+ * Invariants: libcurl is entered from here and from post()/cancel() only, and
  * after each entry from here what it finished is dispatched, so that no
- * completion waits for an unrelated wake-up.
+ * completion waits for an unrelated wake-up. No watch outlives its socket:
+ * only a connection's is kept, which libcurl closes with
+ * mse_http_close_socket() (7.88 closes by itself, and tells later, those that
+ * never came to be connected).
  */
 #include "mse-config.h"
 
@@ -11,6 +18,8 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static void mse_http_enter(struct mse_http *http, curl_socket_t fd, int what)
 {
@@ -20,16 +29,52 @@ static void mse_http_enter(struct mse_http *http, curl_socket_t fd, int what)
 	mse_http_dispatch(http);
 }
 
+/* NULL: there is none, and with make no memory for one. */
+static struct mse_http_watch *mse_http_watch_of(struct mse_http *http,
+						curl_socket_t fd, bool make)
+{
+	size_t count = (size_t)fd + 64;
+	struct mse_http_watch *watches;
+
+	if ((size_t)fd < http->watch_count)
+		return &http->watches[fd];
+	if (!make)
+		return NULL;
+	watches = realloc(http->watches, count * sizeof(*watches));
+	if (watches == NULL)
+		return NULL;
+	memset(watches + http->watch_count, 0,
+	       (count - http->watch_count) * sizeof(*watches));
+	http->watches = watches;
+	http->watch_count = count;
+	return &watches[fd];
+}
+
+static void mse_http_unwatch(struct mse_http_watch *watch)
+{
+	if (watch->ev != NULL)
+		event_free(watch->ev);
+	watch->ev = NULL;
+	watch->watched = 0;
+}
+
 static void mse_http_socket_ready(evutil_socket_t fd, short what,
 				  void *context)
 {
+	struct mse_http *http = context;
 	int flags = 0;
 
+	/* An idle connection ends, or says what nobody asked for. libcurl
+	   looks before it uses it again. */
+	if (http->watches[fd].wanted == 0) {
+		mse_http_unwatch(&http->watches[fd]);
+		return;
+	}
 	if ((what & EV_READ) != 0)
 		flags |= CURL_CSELECT_IN;
 	if ((what & EV_WRITE) != 0)
 		flags |= CURL_CSELECT_OUT;
-	mse_http_enter(context, fd, flags);
+	mse_http_enter(http, fd, flags);
 }
 
 static void mse_http_timer_expired(evutil_socket_t fd, short what,
@@ -58,30 +103,66 @@ static int mse_http_timer_wanted(CURLM *multi, long timeout_ms, void *context)
 	return evtimer_add(http->timer, &tv);
 }
 
+static int mse_http_watch(struct mse_http *http, curl_socket_t fd,
+			  struct mse_http_watch *watch)
+{
+	mse_http_unwatch(watch);
+	/* libcurl's resolver makes sockets of its own. */
+	(void)evutil_make_socket_closeonexec(fd);
+	watch->ev = event_new(http->base, fd, EV_PERSIST | watch->wanted,
+			      mse_http_socket_ready, http);
+	if (watch->ev == NULL || event_add(watch->ev, NULL) < 0) {
+		mse_http_unwatch(watch);
+		return -1;
+	}
+	watch->watched = watch->wanted;
+	return 0;
+}
+
+/* The answer it was read for came, so it is connected. (Another address'
+   socket, which lost, waits to be written to.) */
+static bool mse_http_may_keep(const struct mse_http_watch *watch, CURL *easy)
+{
+	struct mse_http_transfer *transfer = mse_http_transfer_of(easy);
+
+	return watch->wanted == EV_READ && transfer != NULL &&
+		transfer->headers_done;
+}
+
 static int mse_http_socket_wanted(CURL *easy, curl_socket_t fd, int what,
 				  void *context, void *socket_context)
 {
 	struct mse_http *http = context;
-	struct event *ev = socket_context;
-	short flags = EV_PERSIST;
+	struct mse_http_watch *watch = mse_http_watch_of(
+		http, fd, what != CURL_POLL_REMOVE);
+	bool idle;
 
-	if (ev != NULL)
-		event_free(ev);
+	if (watch == NULL)
+		return what == CURL_POLL_REMOVE ? 0 : -1;
 	if (what == CURL_POLL_REMOVE) {
-		(void)curl_multi_assign(http->multi, fd, NULL);
+		if (!mse_http_may_keep(watch, easy))
+			mse_http_unwatch(watch);
+		watch->wanted = 0;
 		return 0;
 	}
+	idle = watch->wanted == 0;
+	watch->wanted = 0;
 	if ((what & CURL_POLL_IN) != 0)
-		flags |= EV_READ;
+		watch->wanted |= EV_READ;
 	if ((what & CURL_POLL_OUT) != 0)
-		flags |= EV_WRITE;
-	/* libcurl's resolver makes sockets of its own. */
-	(void)evutil_make_socket_closeonexec(fd);
-	ev = event_new(http->base, fd, flags, mse_http_socket_ready, http);
-	(void)curl_multi_assign(http->multi, fd, ev);
-	if (ev == NULL)
-		return -1;
-	return event_add(ev, NULL);
+		watch->wanted |= EV_WRITE;
+	/* Otherwise it may be another socket by now. */
+	return idle && watch->wanted == watch->watched ? 0 :
+		mse_http_watch(http, fd, watch);
+}
+
+int mse_http_close_socket(void *context, curl_socket_t fd)
+{
+	struct mse_http_watch *watch = mse_http_watch_of(context, fd, false);
+
+	if (watch != NULL)
+		mse_http_unwatch(watch);
+	return close(fd);
 }
 
 int mse_http_loop_init(struct mse_http *http, struct mse_error *error_r)
@@ -103,9 +184,14 @@ int mse_http_loop_init(struct mse_http *http, struct mse_error *error_r)
 
 void mse_http_loop_clear(struct mse_http *http)
 {
+	size_t i;
+
 	/* libcurl still calls both callbacks while it closes. */
 	if (http->multi != NULL)
 		(void)curl_multi_cleanup(http->multi);
+	for (i = 0; i < http->watch_count; i++)
+		mse_http_unwatch(&http->watches[i]);
+	free(http->watches);
 	if (http->timer != NULL)
 		event_free(http->timer);
 	if (http->wake != NULL)

@@ -23,6 +23,14 @@ int64_t mse_http_mono_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+struct mse_http_transfer *mse_http_transfer_of(CURL *easy)
+{
+	char *transfer = NULL;
+
+	(void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+	return (struct mse_http_transfer *)(void *)transfer;
+}
+
 struct mse_http_transfer *mse_http_transfer_new(struct mse_http *http)
 {
 	struct mse_http_transfer *transfer = calloc(1, sizeof(*transfer));
@@ -206,6 +214,9 @@ static void mse_http_connection(struct mse_http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
 			 mse_http_guard_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION,
+			 mse_http_close_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->http);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, mse_http_guard_request);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
 }

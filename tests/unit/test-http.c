@@ -32,6 +32,7 @@ struct receiver {
 	int fd;
 	unsigned int port, connections, requests;
 	const char *answer; /* "": close at once */
+	int gate; /* an octet for each answer; -1: at once */
 	pthread_t thread;
 };
 
@@ -69,6 +70,8 @@ static void serve(struct receiver *receiver, int fd)
 			long_body(fd);
 			return;
 		}
+		if (receiver->gate >= 0 && read(receiver->gate, request, 1) < 1)
+			return;
 		if (*receiver->answer == '\0' ||
 		    write(fd, receiver->answer, strlen(receiver->answer)) < 0)
 			return;
@@ -97,6 +100,7 @@ static void receiver_start(struct receiver *receiver, const char *answer)
 
 	memset(receiver, 0, sizeof(*receiver));
 	receiver->answer = answer;
+	receiver->gate = -1;
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	receiver->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(bind(receiver->fd, (struct sockaddr *)&address,
@@ -265,6 +269,115 @@ static void test_connection_is_kept(void **state)
 	event_base_free(base);
 }
 
+static struct mse_http_watch *watched(const struct mse_http *http)
+{
+	size_t i;
+
+	for (i = 0; i < http->watch_count; i++) {
+		if (http->watches[i].ev != NULL)
+			return &http->watches[i];
+	}
+	return NULL;
+}
+
+/* The receiver answers once libcurl waits for it to. */
+static void post_and_wait(struct event_base *base, struct mse_http *http,
+			  const char *url, int gate, struct result *result)
+{
+	struct mse_transport *transport = mse_http_transport(http);
+	struct mse_request request = {
+		.endpoint = "one", .url = url, .body = "{}", .body_len = 2,
+		.timeout_ms = 60000, .connect_timeout_ms = 60000,
+		.done = done, .context = result
+	};
+
+	memset(result, 0, sizeof(*result));
+	assert_int_equal(transport->post(transport, &request), 0);
+	while (watched(http) == NULL || watched(http)->wanted != EV_READ)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(write(gate, "", 1), 1);
+	while (result->calls == 0)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(result->answer.status, 200);
+}
+
+static void test_idle_connection_is_watched(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	struct event *ev;
+	int gate[2];
+	char url[64];
+
+	assert_int_equal(pipe(gate), 0);
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	receiver_start(&receiver,
+		       "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	receiver.gate = gate[0];
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/",
+		       receiver.port);
+	post_and_wait(base, http, url, gate[1], &result);
+	assert_non_null(watched(http));
+	assert_int_equal(watched(http)->wanted, 0);
+	ev = watched(http)->ev;
+	post_and_wait(base, http, url, gate[1], &result);
+	assert_int_equal(receiver.connections, 1);
+	assert_ptr_equal(watched(http)->ev, ev);
+	/* One that has no answer is closed, and with it goes the watch. */
+	post_within(base, http, url, false, 700, &result);
+	assert_int_equal(result.answer.outcome, MSE_OUTCOME_TIMEOUT);
+	assert_null(watched(http));
+	mse_http_free(&http);
+	close(gate[1]);
+	receiver_stop(&receiver);
+	close(gate[0]);
+	event_base_free(base);
+}
+
+/* The loop does not spin on it, and the next connection, whose socket has the
+   same number, is heard. */
+static void test_idle_connection_ends(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct receiver receiver;
+	struct mse_error error;
+	struct mse_http *http;
+	struct result result;
+	unsigned int i, turn;
+	int gate[2];
+	char url[64];
+
+	assert_int_equal(pipe(gate), 0);
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	/* After this one the receiver closes. */
+	receiver_start(&receiver,
+		       "HTTP/1.1 200 OK\r\nContent-Length:  0\r\n\r\n");
+	receiver.gate = gate[0];
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/",
+		       receiver.port);
+	for (turn = 1; turn <= 3; turn++) {
+		post_and_wait(base, http, url, gate[1], &result);
+		assert_int_equal(receiver.connections, turn);
+		for (i = 0; turn < 3 && watched(http) != NULL; i++) {
+			assert_true(i < 100);
+			assert_int_equal(event_base_loop(base, EVLOOP_ONCE),
+					 0);
+		}
+	}
+	/* The third ends, and the loop does not see it before it is used. */
+	(void)usleep(20000);
+	post_and_wait(base, http, url, gate[1], &result);
+	assert_int_equal(receiver.connections, 4);
+	mse_http_free(&http);
+	close(gate[1]);
+	receiver_stop(&receiver);
+	close(gate[0]);
+	event_base_free(base);
+}
+
 /* An answer that begins with a folded line, after one that had a header. With
    the sanitizers this is the test that libcurl's handles are not used again
    where that is not safe. */
@@ -315,6 +428,8 @@ int main(void)
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_connection_is_kept),
+		cmocka_unit_test(test_idle_connection_is_watched),
+		cmocka_unit_test(test_idle_connection_ends),
 		cmocka_unit_test(test_folded_first_line)
 	};
 
