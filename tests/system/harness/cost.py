@@ -56,6 +56,10 @@ class Counter:
             for number, command in enumerate(commands):
                 self._command(imap, number, command)
             imap.stdin.close()
+            # Until it has ended: a log that nobody reads would end it before
+            # it has told of the Logout.
+            for output in imap.stdout, imap.stderr:
+                output.read()
 
     @staticmethod
     def _command(imap, number, command):
