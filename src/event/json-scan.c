@@ -262,6 +262,15 @@ int mse_json_scan_object(struct mse_json_scan *scan,
 		scan_list(scan, '}', member, context);
 }
 
+int mse_json_scan_array(struct mse_json_scan *scan,
+			int (*element)(struct mse_json_scan *scan,
+				       void *context),
+			void *context)
+{
+	return !mse_json_scan_take(scan, '[') ? -1 :
+		scan_list(scan, ']', element, context);
+}
+
 static void append_utf8(struct mse_buf *buf, unsigned int c)
 {
 	char utf8[4];

@@ -34,6 +34,11 @@ int mse_json_scan_object(struct mse_json_scan *scan,
 			 int (*member)(struct mse_json_scan *scan,
 				       void *context),
 			 void *context);
+/* An array; element() likewise. */
+int mse_json_scan_array(struct mse_json_scan *scan,
+			int (*element)(struct mse_json_scan *scan,
+				       void *context),
+			void *context);
 /* A scanned string with its quotes, unescaped; U+0000 becomes U+FFFD. free()
    it. NULL if memory is out. */
 char *mse_json_scan_decode(const struct mse_slice *string);

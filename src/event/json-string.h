@@ -10,7 +10,8 @@
    are escaped, "/" is not. Fails only as the buffer does.
    A string of an event is written in a mail process, some twenty times for
    each change: json-c, which makes an object and a buffer for every one,
-   took thirty times the instructions. What is read is parsed by json-c. */
+   took thirty times the instructions. Mail processes do without it: what they
+   read goes through json-scan.h. */
 void mse_json_append_string(struct mse_buf *buf, const char *data, size_t len);
 
 #endif

@@ -4,7 +4,7 @@
  * Invariant: whatever is wrong with the file, the answer errs towards more
  * events, never towards fewer; only a file that is not there at all (the
  * daemon has never run here) means that nobody wants anything. The document
- * is in interest-json.c.
+ * is read in interest-read.c and written in interest-write.c.
  */
 #include "journal/interest.h"
 
@@ -12,16 +12,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/buf.h"
-#include "base/file.h"
 #include "journal/format.h"
 #include "journal/interest-json.h"
 #include "journal/interest-names.h"
-
-#define INTEREST_MODE 0640
 
 static int take_everything(struct mse_interest *interest)
 {
@@ -99,52 +93,6 @@ int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 	}
 	ret = mse_interest_load(fd, interest_r, error_r);
 	return ret == 1 ? everything(interest_r) : ret;
-}
-
-/* Mail processes without the group (doveadm, dovecot-lda) read the file while
-   they are still root. One replaced under them could not be read again, and
-   their events would lack what was subscribed to. */
-static bool stands_already(int dir_fd, const struct mse_buf *wanted)
-{
-	struct stat st, dir;
-	struct mse_error error;
-	struct mse_buf buf;
-	bool same;
-
-	if (fstat(dir_fd, &dir) < 0 ||
-	    fstatat(dir_fd, MSE_INTEREST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISREG(st.st_mode) || (st.st_mode & 07777) != INTEREST_MODE ||
-	    st.st_uid != geteuid() || st.st_gid != dir.st_gid ||
-	    (size_t)st.st_size != wanted->len)
-		return false;
-	mse_buf_init(&buf, MSE_INTEREST_MAX);
-	same = mse_file_read(dir_fd, MSE_INTEREST_NAME, &buf, &error) == 0 &&
-		buf.len == wanted->len &&
-		memcmp(buf.data, wanted->data, buf.len) == 0;
-	mse_buf_clear(&buf);
-	return same;
-}
-
-int mse_interest_write(int dir_fd, const struct mse_interest *interest,
-		       struct mse_error *error_r)
-{
-	struct mse_buf buf;
-	int ret;
-
-	mse_buf_init(&buf, MSE_INTEREST_MAX);
-	mse_interest_format(interest, &buf);
-	if (mse_buf_failed(&buf)) {
-		ret = mse_error_set(error_r, "the interest file would be too "
-				    "large, or memory is out");
-	} else if (stands_already(dir_fd, &buf)) {
-		ret = 0;
-	} else {
-		ret = mse_file_replace(dir_fd, MSE_INTEREST_NAME,
-				       INTEREST_MODE, buf.data, buf.len,
-				       error_r);
-	}
-	mse_buf_clear(&buf);
-	return ret;
 }
 
 mse_event_types_t mse_interest_types(const struct mse_interest *interest,

@@ -37,8 +37,8 @@ struct mse_interest *mse_interest_new(bool all);
    -1 only if memory is out. */
 int mse_interest_read(int dir_fd, struct mse_interest **interest_r,
 		      struct mse_error *error_r);
-/* interest has what the endpoints want (names is not looked at); the file also
-   what is behind it. A file that says just that is left as it is. */
+/* In the daemon. interest has what the endpoints want (names is not looked at);
+   the file also what is behind it. A file that says just that is left as it is. */
 int mse_interest_write(int dir_fd, const struct mse_interest *interest,
 		       struct mse_error *error_r);
 void mse_interest_free(struct mse_interest **interest);

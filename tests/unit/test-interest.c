@@ -271,6 +271,25 @@ static void test_corrupt(void **state)
 		    "\"contentPart\":\"body\",\"contentLimit\":0"),
 		ONE("\"parameters\":[\"messageContent\"],"
 		    "\"contentPart\":7,\"contentLimit\":1"),
+		ONE("\"parameters\":[\"messageContent\"],"
+		    "\"contentPart\":\"body\",\"contentLimit\":-1"),
+		ONE("\"parameters\":[\"messageContent\"],"
+		    "\"contentPart\":\"body\",\"contentLimit\":1.5"),
+		/* Twice, in another order, behind the end, unfinished. */
+		ONE("\"users\":[\"nobody\"]"),
+		ONE("\"events\":[]"),
+		ONE("\"userList\":{\"number\":1,\"takes\":true,"
+		    "\"patterns\":[]}"),
+		ONE("\"x\":1") "{}",
+		ONE("\"x\":[1}"),
+		ONE("\"x\":\"\\u12\""),
+		"{\"version\":1,\"version\":1,\"flagEvents\":\"simple\","
+			"\"expireServices\":[],\"subscriptions\":[]}",
+		"{\"version\":1,\"flagEvents\":\"simple\",\"expireServices\":[],"
+			"\"subscriptions\":[{\"events\":[\"Log\\u0069n\"],"
+			"\"users\":[],\"mailboxes\":[]}]}",
+		"{\"version\":18446744073709551617,\"flagEvents\":\"simple\","
+			"\"expireServices\":[],\"subscriptions\":[]}",
 	};
 	int dir_fd = open_dir(*state);
 	struct mse_interest *interest;
@@ -324,6 +343,70 @@ static void test_unknown_names(void **state)
 	assert_int_equal(interest->subscriptions[1].content_limit,
 			 MSE_CONTENT_MAX);
 	mse_interest_free(&interest);
+	close(dir_fd);
+}
+
+/* json-c, which wrote it, and writes it in another way: with space, with
+   escapes that need not be, with what is unknown. */
+static void test_other_hands(void **state)
+{
+	static const char text[] =
+		"{\"new\":{\"a\":[1,-2.5e3,null,{\"b\":[[]]}]},"
+		"\"subscriptions\":[{\"mailboxes\":[\"a/b\",\"\\u00e9\\\"\"],"
+		"\"contentLimit\":7,\"contentPart\":\"body\",\"parameters\":"
+		"[\"messageContent\",\"unseen\"],\"users\":[\"!joe\",\"j*\"],"
+		"\"events\":[\"Logout\",\"Login\",\"Login\"]}],"
+		"\"expireServices\":[\"doveadm\",\"a/b\"],"
+		"\"flagEvents\":\"full\",\"serverName\":\"m\\u0061il/\","
+		"\"version\":1}";
+	static const int styles[] = {
+		JSON_C_TO_STRING_PLAIN, JSON_C_TO_STRING_SPACED,
+		JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_PRETTY_TAB,
+		JSON_C_TO_STRING_NOSLASHESCAPE
+	};
+	struct json_object *document = json_tokener_parse(text);
+	int dir_fd = open_dir(*state);
+	struct mse_subscription *one;
+	struct mse_interest *interest;
+	struct mse_error error;
+	const char *const *list;
+	const char *written;
+	size_t i, count;
+
+	assert_non_null(document);
+	for (i = 0; i <= sizeof(styles) / sizeof(styles[0]); i++) {
+		written = i == 0 ? text : json_object_to_json_string_ext(
+			document, styles[i - 1]);
+		assert_int_equal(mse_file_replace(dir_fd, "interest", 0640,
+						  written, strlen(written),
+						  &error), 0);
+		assert_int_equal(mse_interest_read(dir_fd, &interest, &error),
+				 0);
+		assert_int_equal(interest->count, 1);
+		assert_int_equal(interest->types,
+				 MSE_EVENT_BIT(MSE_EVENT_LOGIN) |
+				 MSE_EVENT_BIT(MSE_EVENT_LOGOUT));
+		assert_true(interest->flag_events_full);
+		assert_string_equal(interest->server_name, "mail/");
+		assert_string_equal(interest->expire_services[0], "doveadm");
+		assert_string_equal(interest->expire_services[1], "a/b");
+		assert_null(interest->expire_services[2]);
+		one = &interest->subscriptions[0];
+		assert_int_equal(one->optionals,
+				 MSE_OPTIONAL_BIT(MSE_OPTIONAL_UNSEEN) |
+				 MSE_OPTIONAL_BIT(MSE_OPTIONAL_MESSAGE_CONTENT));
+		assert_int_equal(one->content_part, MSE_CONTENT_BODY);
+		assert_int_equal(one->content_limit, 7);
+		list = mse_patterns_list(one->users, &count);
+		assert_int_equal(count, 2);
+		assert_string_equal(list[0], "!joe");
+		list = mse_patterns_list(one->mailboxes, &count);
+		assert_int_equal(count, 2);
+		assert_string_equal(list[0], "a/b");
+		assert_string_equal(list[1], "\xc3\xa9\"");
+		mse_interest_free(&interest);
+	}
+	json_object_put(document);
 	close(dir_fd);
 }
 
@@ -665,7 +748,7 @@ int main(void)
 		D(test_behind),
 		D(test_corrupt),
 		D(test_wanted),
-		D(test_unknown_names),
+		D(test_unknown_names), D(test_other_hands),
 		D(test_names_apart), D(test_long_names),
 		D(test_names_replaced), D(test_names_damaged),
 		D(test_names_for_others),
