@@ -17,7 +17,7 @@ struct event_base;
 #define MSE_GENERATION_MS ((int64_t)3600 * 1000)
 #define MSE_FILES_MS 1000         /* awake, it looks no more often */
 #define MSE_THICK_US 250          /* events come closer than that: */
-#define MSE_REST_US 1000          /* it is not woken for so long */
+#define MSE_REST_US 400           /* it is not woken for so long */
 #define MSE_SIGNALS 3
 #define MSE_OLD_CONFS 16          /* then a reload waits for answers */
 
@@ -40,6 +40,7 @@ struct mse_daemon {
 
 	struct event *timer, *watch, *rest, *completions, *stop_pipe;
 	struct event *signals[MSE_SIGNALS];
+	int rest_fd;       /* a timer's; -1: it never rests */
 
 	char server_fqdn[256];
 	uint64_t generation;

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,12 +79,15 @@ static int64_t mse_daemon_now_us(void)
 
 /* Waking us costs a mail process more than its append. Where events come
    thick, that is done with for a moment: what comes meanwhile is read at its
-   end. */
+   end. With a timer of the kernel's own: libevent's go by a clock that moves
+   every four milliseconds or so, and so late would they be. */
 static void mse_daemon_rest(struct mse_daemon *daemon)
 {
-	static const struct timeval moment = { 0, MSE_REST_US };
+	static const struct itimerspec moment = {
+		.it_value = { 0, MSE_REST_US * 1000 }
+	};
 
-	if (evtimer_add(daemon->rest, &moment) == 0)
+	if (timerfd_settime(daemon->rest_fd, 0, &moment, NULL) == 0)
 		(void)event_del(daemon->watch);
 }
 
@@ -102,7 +106,10 @@ static void mse_daemon_grew(evutil_socket_t fd, short what, void *context)
 static void mse_daemon_rested(evutil_socket_t fd, short what, void *context)
 {
 	struct mse_daemon *daemon = context;
+	uint64_t times;
 
+	if (read(fd, &times, sizeof(times)) != (ssize_t)sizeof(times))
+		return;
 	if (mse_journal_watch_drain(daemon->journal))
 		daemon->derive_due = true;
 	else if (event_add(daemon->watch, NULL) == 0)
@@ -154,7 +161,10 @@ static int mse_daemon_watch_all(struct mse_daemon *daemon,
 	daemon->completions = mse_daemon_watch(daemon,
 		mse_ledger_worker_fd(daemon->ledger), EV_READ,
 		mse_daemon_committed);
-	daemon->rest = evtimer_new(daemon->base, mse_daemon_rested, daemon);
+	daemon->rest_fd = timerfd_create(CLOCK_MONOTONIC,
+					 TFD_NONBLOCK | TFD_CLOEXEC);
+	daemon->rest = mse_daemon_watch(daemon, daemon->rest_fd, EV_READ,
+					mse_daemon_rested);
 	if (watch_fd >= 0)
 		daemon->watch = mse_daemon_watch(daemon, watch_fd, EV_READ,
 						 mse_daemon_grew);
@@ -314,6 +324,7 @@ int mse_daemon_new(const struct mse_daemon_options *options,
 	daemon->options = *options;
 	daemon->started_ms = mse_daemon_now();
 	daemon->derive_due = true;
+	daemon->rest_fd = -1;
 	daemon->base = event_base_new();
 	if (daemon->base == NULL) {
 		free(daemon);
@@ -368,6 +379,8 @@ void mse_daemon_free(struct mse_daemon **daemon_p)
 	mse_daemon_event_free(daemon->timer);
 	mse_daemon_event_free(daemon->watch);
 	mse_daemon_event_free(daemon->rest);
+	if (daemon->rest_fd >= 0)
+		(void)close(daemon->rest_fd);
 	mse_daemon_event_free(daemon->completions);
 	mse_daemon_event_free(daemon->stop_pipe);
 	mse_daemon_parts_free(daemon);
