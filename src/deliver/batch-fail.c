@@ -161,12 +161,16 @@ static void parked(struct mse_job *job)
 	batch->parked = batch->count > 1;
 	batch->state = MSE_BATCH_GATHERING;
 	mse_batch_release(batch);
-	/* Where the rows in front were answered meanwhile, and nothing was
-	   found behind them. */
 	for (i = 0; i < batch->count; i++) {
 		lane = batch->members[i].lane;
+		mse_parked_lower(lane, batch->members[i].sequence);
+		mse_batch_overtaken(lane);
+		/* Where the rows in front were answered meanwhile, and nothing
+		   was found behind them. */
 		if (lane->head.sequence == 0 && lane->busy == 0)
 			mse_parked_next(batch->endpoint, lane);
+		else
+			mse_endpoint_update_lane(batch->endpoint, lane);
 	}
 	if (!batch->parked)
 		mse_batch_free(&batch);
@@ -186,13 +190,11 @@ static void becomes_row(struct mse_batch *batch, struct mse_member *member,
 	item->tries.gap = item->gap;
 	item->tries.parked_at_ms = parked_at_ms;
 	memcpy(item->tries.id, item->record.id, MSE_UUID_SIZE);
-	if (lane->parked == 0)
+	if (lane->parked == 0) {
 		lane->low = 0;
-	if (lane->parked == 0 || (!lane->head.gap &&
-				  lane->head.sequence > item->sequence))
 		mse_parked_set_head(lane, &item->tries);
-	if (lane->low > item->sequence)
-		lane->low = item->sequence;
+	}
+	mse_parked_lower(lane, item->sequence);
 	lane->parked++;
 	lane->not_before_ms = batch->own->not_before_ms;
 	endpoint->parked++;

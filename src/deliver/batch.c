@@ -228,6 +228,23 @@ bool mse_batch_claim(struct mse_endpoint *endpoint, struct mse_lane *lane)
 	return true;
 }
 
+void mse_batch_overtaken(struct mse_lane *lane)
+{
+	struct mse_batch *batch = lane->holder;
+	unsigned int i = 0;
+
+	if (batch == NULL || !batch->parked ||
+	    batch->state != MSE_BATCH_GATHERING ||
+	    !mse_parked_is_overtaken(lane))
+		return;
+	while (batch->lanes[i] != lane)
+		i++;
+	batch->lanes[i] = batch->lanes[--batch->lane_count];
+	batch->held -= count_rows(lane, batch);
+	lane->holder = NULL;
+	lane->busy--;
+}
+
 void mse_batch_release(struct mse_batch *batch)
 {
 	struct mse_lane *lanes[MSE_BATCH_EVENTS_MAX];

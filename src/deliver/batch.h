@@ -87,6 +87,10 @@ void mse_batch_unprepare(struct mse_batch *batch);
 /* An idle lane with something to do: true if a batch that gathers holds it
    from now on. */
 bool mse_batch_claim(struct mse_endpoint *endpoint, struct mse_lane *lane);
+/* If the lane's head is not its first row any more, a batch that gathers lets
+   go of it: two that each wait for what the other holds would wait for ever.
+   The lane is the caller's to update. */
+void mse_batch_overtaken(struct mse_lane *lane);
 /* Lets the lanes go on, with whatever they have next. */
 void mse_batch_release(struct mse_batch *batch);
 /* Waits for its time. */

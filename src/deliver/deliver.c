@@ -81,15 +81,13 @@ static int nothing(struct mse_ledger *ledger, void *context,
 	return 0;
 }
 
-/* Jobs point to endpoints: none may be left in the worker. Those that failed
-   are here already. */
-static void finish_jobs(struct mse_deliver *deliver)
+/* Those that failed are here already. */
+static unsigned int jobs_out(const struct mse_deliver *deliver)
 {
 	const struct mse_endpoint *endpoint;
 	const struct mse_job *job;
 	unsigned int out = 0;
 
-	deliver->stopping = true;
 	for (endpoint = deliver->endpoints; endpoint != NULL;
 	     endpoint = endpoint->next) {
 		out += endpoint->jobs;
@@ -97,7 +95,15 @@ static void finish_jobs(struct mse_deliver *deliver)
 		     job = job->next_failed)
 			out--;
 	}
-	if (out > 0)
+	return out;
+}
+
+/* Jobs point to endpoints: none may be left in the worker, also not of those
+   that follow from others. */
+static void finish_jobs(struct mse_deliver *deliver)
+{
+	deliver->stopping = true;
+	while (jobs_out(deliver) > 0)
 		(void)mse_ledger_worker_call(deliver->parts.ledger, nothing,
 					     NULL, NULL);
 }

@@ -77,8 +77,7 @@ static void wait_for(struct mse_endpoint *endpoint, struct mse_lane *lane,
 void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 			      struct mse_lane *lane)
 {
-	bool has_next = lane->parked > 0 ? lane->head.sequence != 0 :
-		lane->first != NULL;
+	bool has_next;
 
 	if (lane->batch != NULL) {
 		wait_for(endpoint, lane,
@@ -91,6 +90,12 @@ void mse_endpoint_update_lane(struct mse_endpoint *endpoint,
 		lane->gaps = 0;
 		mse_gap_attempted(lane, endpoint);
 	}
+	if (lane->busy == 0 && mse_parked_is_overtaken(lane)) {
+		lane->head.sequence = 0;
+		mse_parked_next(endpoint, lane);
+	}
+	has_next = lane->parked > 0 ? lane->head.sequence != 0 :
+		lane->first != NULL;
 	has_next = has_next && lane->busy == 0 &&
 		!mse_batch_claim(endpoint, lane);
 	if (has_next && lane->parked == 0 && mse_batch_mode(endpoint)) {

@@ -384,6 +384,11 @@ void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 int mse_parked_park(struct mse_item *item);
 /* A row is the lane's head from now on. */
 void mse_parked_set_head(struct mse_lane *lane, const struct mse_head *head);
+/* The lane has, or is to have, a row of this number. */
+void mse_parked_lower(struct mse_lane *lane, uint64_t sequence);
+/* Its head is not its first row: an event that had been answered was read once
+   more after a crash, and became a row behind one that was a row before. */
+bool mse_parked_is_overtaken(const struct mse_lane *lane);
 /* Looks for the lane's next row, which becomes its head. */
 void mse_parked_next(struct mse_endpoint *endpoint, struct mse_lane *lane);
 /* Once more where there was no memory for it. */

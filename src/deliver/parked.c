@@ -43,6 +43,20 @@ void mse_parked_set_head(struct mse_lane *lane, const struct mse_head *head)
 		lane->low = head->sequence;
 }
 
+/* Also while nothing is known of the rows: one may be a Gap, whose number is
+   higher. */
+void mse_parked_lower(struct mse_lane *lane, uint64_t sequence)
+{
+	if (lane->low == 0 || lane->low > sequence)
+		lane->low = sequence;
+}
+
+bool mse_parked_is_overtaken(const struct mse_lane *lane)
+{
+	return lane->parked > 0 && lane->head.sequence > lane->low &&
+		!lane->head.gap;
+}
+
 static void park_done(struct mse_job *job)
 {
 	struct mse_lane *lane = job->lane;
@@ -53,6 +67,7 @@ static void park_done(struct mse_job *job)
 		lane->busy--;
 	else if (lane->head.sequence == 0 && lane->busy == 0)
 		mse_parked_set_head(lane, &item->tries);
+	mse_parked_lower(lane, item->sequence);
 	mse_window_resolved(item);
 	mse_endpoint_update_lane(endpoint, lane);
 }
@@ -83,9 +98,7 @@ int mse_parked_park(struct mse_item *item)
 		mse_parked_set_head(lane, &item->tries);
 		lane->busy++;
 	}
-	/* A Gap may be there before it, with a higher number. */
-	if (lane->low > item->sequence)
-		lane->low = item->sequence;
+	mse_parked_lower(lane, item->sequence);
 	lane->parked++;
 	endpoint->parked++;
 	endpoint->parked_octets += item->len;

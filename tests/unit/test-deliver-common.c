@@ -69,6 +69,9 @@ static void parse_event(const struct mse_request *request, const char *text,
 		sent->from = strtoull(p, &p, 10);
 		sent->to = *p == '-' ? strtoull(p + 1, NULL, 10) : sent->from;
 	}
+	p = strstr(body, "\"vnd.mailhook.reason\":\"");
+	if (p != NULL)
+		sscanf(p + 23, "%95[^\"]", sent->reason);
 	free(body);
 }
 
@@ -372,11 +375,49 @@ void append_many(struct world *world, unsigned int count,
 	}
 }
 
+#define LOG_LINES 300
+
+static char log_lines[LOG_LINES][256];
+static unsigned int log_lines_count;
+
 static void log_text(enum mse_log_level level, const char *text,
 		     void *context)
 {
 	if (getenv("SHOW_LOG") != NULL)
 		fprintf(stderr, "%d %s\n", level, text);
+	snprintf(log_lines[log_lines_count++ % LOG_LINES],
+		 sizeof(log_lines[0]), "%d %s", level, text);
+}
+
+static void tell_sent(const char *what, const struct sent *sent)
+{
+	fprintf(stderr, "%s %llu %s %s of %u in %s floor %llu", what,
+		sent->sequence, sent->owner, sent->id, sent->of,
+		sent->request, sent->floor);
+	if (sent->gap)
+		fprintf(stderr, " GAP %llu-%llu %s", sent->from, sent->to,
+			sent->reason);
+	fputc('\n', stderr);
+}
+
+void tell(const struct world *world)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < world->log_count; i++)
+		tell_sent("accepted", &world->log[i]);
+	for (i = 0; i < world->log_count; i++) {
+		if (world->log[i].gap)
+			tell_sent("Gap", &world->log[i]);
+		for (k = 0; k < i; k++) {
+			if (strcmp(world->log[i].id, world->log[k].id) == 0 &&
+			    world->log[i].sequence != world->log[k].sequence)
+				tell_sent("two numbers", &world->log[i]);
+		}
+	}
+	for (i = log_lines_count < LOG_LINES ? 0 :
+	     log_lines_count - LOG_LINES; i < log_lines_count; i++)
+		fprintf(stderr, "log %s\n", log_lines[i % LOG_LINES]);
 }
 
 void open_journal(struct world *world)

@@ -29,6 +29,7 @@ struct sent {
 	unsigned long long sequence, floor;
 	bool gap, replay, announces;
 	unsigned long long from, to;
+	char reason[96];             /* of a Gap */
 };
 
 struct composition {
@@ -107,6 +108,9 @@ void make_worker(struct world *world);
 int setup(void **state);
 int teardown(void **state);
 const struct mse_endpoint_status *look(struct world *world);
+/* What the receiver accepted, in order, its Gaps and the ids that came under
+   two numbers; and the end of deliver's log: for somebody who wonders. */
+void tell(const struct world *world);
 /* Each owner's events in order of number, each id once; Gaps aside. */
 void check_order(struct world *world, unsigned int expected);
 
