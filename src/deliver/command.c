@@ -266,9 +266,9 @@ static int drop_parked(struct mse_endpoint *endpoint,
 
 static void dropped(struct mse_job *job)
 {
-	if (job->rows[0].undied)
+	if (job->rows[0].was_dead)
 		mse_endpoint_undied(job->endpoint,
-				    job->rows[0].row.last_status);
+				    job->rows[0].status_before);
 }
 
 static int drop_dead(struct mse_endpoint *endpoint,

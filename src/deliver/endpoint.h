@@ -321,9 +321,11 @@ void mse_window_cursor(const struct mse_endpoint *endpoint,
 
 /* job.c */
 struct mse_row_copy {
-	/* UNDIE: resolve, if it is dead still. */
-	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE, MSE_OP_UNDIE } op;
-	bool undied;
+	/* UNDIE: resolve, REDIE: update, if it is dead still. */
+	enum { MSE_OP_PUT, MSE_OP_UPDATE, MSE_OP_RESOLVE, MSE_OP_UNDIE,
+	       MSE_OP_REDIE } op;
+	bool was_dead;
+	int status_before; /* of the dead letter */
 	struct mse_ledger_row row;
 	char *strings[4];
 	char *record, *answer;

@@ -73,31 +73,33 @@ int mse_row_resolve(struct mse_ledger *ledger, const char *endpoint,
 	return mse_ledger_delete_row(ledger, endpoint, row.sequence, error_r);
 }
 
-static int take_sequence(const struct mse_ledger_row *row, void *context)
+static int take_dead(const struct mse_ledger_row *row, void *context)
 {
-	*(uint64_t *)context = row->sequence;
+	struct mse_row_copy *copy = context;
+
+	copy->was_dead = row->sequence == copy->row.sequence;
+	copy->status_before = row->last_status;
 	return 1;
 }
 
-/* Somebody else may have dropped it, or sent it again, meanwhile: a dead
-   letter less is counted once. */
-static int undie(struct mse_ledger *ledger, const char *endpoint,
-		 struct mse_row_copy *copy, struct mse_error *error_r)
+/* Somebody else may have dropped it, or sent it again, meanwhile: what
+   becomes of a dead letter is counted once. */
+static int change_dead(struct mse_ledger *ledger, const char *endpoint,
+		       struct mse_row_copy *copy, struct mse_error *error_r)
 {
-	uint64_t found = 0;
 	struct mse_row_filter filter = {
 		.endpoint = endpoint, .state = MSE_ROW_DEAD,
 		.after = copy->row.sequence - 1, .limit = 1
 	};
 
-	copy->undied = false;
-	if (mse_ledger_each_row(ledger, &filter, take_sequence, &found,
-				error_r) < 0)
+	copy->was_dead = false;
+	if (mse_ledger_each_row(ledger, &filter, take_dead, copy, error_r) < 0)
 		return -1;
-	if (found != copy->row.sequence)
+	if (!copy->was_dead)
 		return 0;
-	copy->undied = true;
-	return mse_row_resolve(ledger, endpoint, copy->row, error_r);
+	return copy->op == MSE_OP_REDIE ?
+		mse_ledger_update_row(ledger, endpoint, &copy->row, error_r) :
+		mse_row_resolve(ledger, endpoint, copy->row, error_r);
 }
 
 static int take_found(const struct mse_ledger_row *row, void *context)
@@ -158,7 +160,9 @@ static int run_job(struct mse_ledger *ledger, struct mse_ledger_job *_job,
 					      error_r);
 			break;
 		case MSE_OP_UNDIE:
-			ret = undie(ledger, name, &job->rows[i], error_r);
+		case MSE_OP_REDIE:
+			ret = change_dead(ledger, name, &job->rows[i],
+					  error_r);
 			break;
 		}
 	}

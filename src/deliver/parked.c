@@ -264,9 +264,9 @@ void mse_parked_failed(struct mse_item *item)
 
 static void replay_done(struct mse_job *job)
 {
-	if (job->rows[0].undied)
+	if (job->rows[0].was_dead)
 		mse_endpoint_undied(job->endpoint,
-				    job->rows[0].row.last_status);
+				    job->rows[0].status_before);
 }
 
 void mse_replay_answered(struct mse_item *item)

@@ -280,19 +280,26 @@ static void leave(struct mse_replay *replay, struct mse_item *item)
 	forget_item(replay, item);
 }
 
-static void still_dead(struct mse_item *item, int status_before)
+static void redied(struct mse_job *job)
 {
-	struct mse_job *job = mse_job_new(item->endpoint, NULL, NULL,
-					  mse_job_nothing);
+	const struct mse_row_copy *copy = &job->rows[0];
+
+	if (copy->was_dead)
+		mse_endpoint_redied(job->endpoint, copy->status_before,
+				    copy->row.last_status);
+}
+
+static void still_dead(struct mse_item *item)
+{
+	struct mse_job *job = mse_job_new(item->endpoint, NULL, NULL, redied);
 	struct mse_ledger_row row;
 
 	mse_parked_row(item, MSE_ROW_DEAD, &row);
 	row.record = NULL;
-	if (job == NULL || mse_job_add_row(job, MSE_OP_UPDATE, &row) < 0) {
+	if (job == NULL || mse_job_add_row(job, MSE_OP_REDIE, &row) < 0) {
 		mse_job_free(job);
 		return;
 	}
-	mse_endpoint_redied(item->endpoint, status_before, item->last_status);
 	mse_job_submit(job);
 }
 
@@ -314,7 +321,6 @@ static void on_refused(struct mse_replay *replay, struct mse_item *item,
 	const struct mse_conf_endpoint *conf = endpoint->conf;
 	struct mse_lane *lane = item->lane;
 	bool counts = !replay->breaker.open;
-	int status_before = item->last_status;
 	int64_t delay;
 
 	if (mse_breaker_failure(&replay->breaker, probe, now,
@@ -345,7 +351,7 @@ static void on_refused(struct mse_replay *replay, struct mse_item *item,
 		return;
 	}
 	if (replay->dead)
-		still_dead(item, status_before);
+		still_dead(item);
 	lane->head.gap = true;
 	tell_failed(replay, item);
 	leave(replay, item);

@@ -1138,10 +1138,19 @@ static void test_released_behind_a_failure(void **state)
 	check_order(world, 2);
 }
 
-/* Whoever comes second does not count it once more. */
-static void test_dropped_while_retried(void **state)
+static uint64_t dead_by_reason(struct world *world)
 {
-	struct world *world = *state;
+	uint64_t sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < MSE_DEAD_REASON_COUNT; i++)
+		sum += look(world)->counters.dead[i];
+	return sum;
+}
+
+/* Whoever comes second does not count it once more, whatever the answer. */
+static void dropped_while_retried(struct world *world, int status)
+{
 	struct mse_error error = { "" };
 	char id[MSE_UUID_SIZE];
 	struct mse_replay *one;
@@ -1161,7 +1170,7 @@ static void test_dropped_while_retried(void **state)
 	}
 	assert_int_equal(look(world)->dead, 6);
 	world->answer = NULL;
-	world->status = 200;
+	world->status = status;
 	world->hold = true;
 	one = replay(world, true, id, NULL, false);
 	settle(world);
@@ -1173,11 +1182,24 @@ static void test_dropped_while_retried(void **state)
 	world->hold = false;
 	pass(world, 1000);
 	assert_int_equal(look(world)->dead, 5);
+	assert_int_equal(look(world)->counters.dead[MSE_DEAD_CLIENT_ERROR], 5);
+	assert_int_equal(dead_by_reason(world), 5);
 	mse_deliver_replay_end(&one);
 	crash(world, false);
 	start(world);
 	settle(world);
 	assert_int_equal(look(world)->dead, 5);
+	assert_int_equal(dead_by_reason(world), 5);
+}
+
+static void test_dropped_while_retried(void **state)
+{
+	dropped_while_retried(*state, 200);
+}
+
+static void test_dropped_while_refused(void **state)
+{
+	dropped_while_retried(*state, 500);
 }
 
 static int take_first(const struct mse_ledger_row *row, void *context)
@@ -1326,6 +1348,7 @@ int main(void)
 		T(test_released_behind_a_failure),
 		T(test_row_taken_away),
 		T(test_dropped_while_retried),
+		T(test_dropped_while_refused),
 		T(test_handshake)
 	};
 #undef T
