@@ -221,6 +221,8 @@ void mse_ctl_print_test(struct json_object *answer)
 	mse_ctl_print_safe(mse_ctl_text(answer, "answer"), true);
 	if (*mse_ctl_text(answer, "answer") != '\0')
 		putchar('\n');
+	if (mse_ctl_number(answer, "status") == 410)
+		printf("The endpoint is disabled until resumed.\n");
 }
 
 void mse_ctl_print_record(struct json_object *record)

@@ -228,9 +228,14 @@ static void on_test(struct mse_item *item, const struct mse_answer *answer)
 	/* There was no memory for one. */
 	static const struct mse_request unmade = { .url = "", .body = "" };
 	int64_t hold_ms;
+	enum mse_verdict verdict = mse_answer_judge(answer, &hold_ms);
+	bool gone = verdict == MSE_VERDICT_DISABLE;
 
-	mse_attempt_log(item, answer, mse_answer_judge(answer, &hold_ms) ==
-			MSE_VERDICT_SUCCESS, "");
+	mse_attempt_log(item, answer, verdict == MSE_VERDICT_SUCCESS,
+			gone ? MSE_GONE : "");
+	/* It means the receiver, whatever it was asked with. */
+	if (gone)
+		mse_flight_gone(item->endpoint, answer);
 	item->test_done(item->flight.sending != NULL ?
 			&item->flight.sending->request : &unmade, answer,
 			item->test_context);

@@ -121,7 +121,8 @@ void mse_deliver_each_status(struct mse_deliver *deliver,
 
 /* Sends vnd.mailhook.Test (sequence 0, no floor) now, whatever the breaker
    says; done gets the answer once, with the request's headers and body for
-   showing. -1 if there is no such endpoint. */
+   showing. Of the answer nothing follows for the endpoint but of a 410, which
+   disables it as a live event's does. -1 if there is no such endpoint. */
 int mse_deliver_test(struct mse_deliver *deliver, const char *endpoint,
 		     void (*done)(const struct mse_request *request,
 				  const struct mse_answer *answer,

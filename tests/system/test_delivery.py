@@ -204,6 +204,13 @@ def test_410_disables_until_resumed(endpoint, receiver, configuration):
     assert mail.dovecot.ask("resume", endpoint=mail.endpoint)["ok"]
     mail.take()
     assert in_order(receiver.answered(path)) == {encode_user(mail.user): 2}
+    # Also when only a test is answered so.
+    receiver.script(path, Answer(410))
+    tested = mail.dovecot.ctl("test", mail.endpoint, check=False)
+    assert tested.returncode == 1
+    assert "disabled until resumed" in tested.stdout
+    assert state() == ("disabled", 0)
+    assert mail.dovecot.ask("resume", endpoint=mail.endpoint)["ok"]
 
 
 def test_a_hanging_endpoint_delays_no_mail_and_no_other_endpoint(

@@ -624,7 +624,38 @@ static void test_done(const struct mse_request *request,
 
 	snprintf(world->test_body, sizeof(world->test_body), "%.*s",
 		 (int)request->body_len, (const char *)request->body);
-	assert_int_equal(answer->status, 200);
+	assert_int_equal(answer->status, world->status);
+}
+
+/* A test that is answered 410 disables the endpoint, and only that does
+   anything to it; one that is accepted does not enable it. */
+static void test_test_gone(void **state)
+{
+	static const int statuses[] = { 500, 404, 410, 200 };
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	unsigned int i, attempts;
+
+	for (i = 0; i < 4; i++) {
+		world->status = statuses[i];
+		assert_int_equal(mse_deliver_test(world->deliver, "portal",
+						  test_done, world, &error),
+				 0);
+		pass(world, 1000);
+		assert_string_equal(look(world)->state, statuses[i] == 410 ||
+				    i == 3 ? "disabled" : "ok");
+	}
+	attempts = world->attempts;
+	append(world, "u1", NULL);
+	pass(world, DAY);
+	crash(world, false);
+	start(world);
+	pass(world, DAY);
+	assert_int_equal(world->attempts, attempts);
+	assert_int_equal(mse_deliver_pause(world->deliver, "portal", false,
+					   &error), 0);
+	pass(world, 1000);
+	check_order(world, 1);
 }
 
 static void test_test_and_drop(void **state)
@@ -1340,7 +1371,7 @@ int main(void)
 		T(test_reload_on_reload), T(test_forget),
 		T(test_reload_behind_a_failure),
 		T(test_reload_after_a_crash),
-		T(test_test_and_drop), T(test_replay), T(test_replay_shares),
+		T(test_test_and_drop), T(test_test_gone), T(test_replay), T(test_replay_shares),
 		T(test_replay_beside_a_backlog),
 		T(test_replay_refused), T(test_replay_gone),
 		T(test_replay_gone_alone), T(test_replay_ends),
