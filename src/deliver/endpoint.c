@@ -16,6 +16,8 @@
 
 #define FLOOR_LANES_A_MS 64
 #define NOT_YET_MS 5000
+/* Under `rate`, before a replay that waits has one. */
+#define LIVE_IN_A_ROW 3
 
 bool mse_endpoint_is_idle(const struct mse_endpoint *endpoint)
 {
@@ -157,6 +159,7 @@ static void go(struct mse_endpoint *endpoint, struct mse_lane *lane,
 	if (probe)
 		endpoint->probing = true;
 	mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint), now);
+	endpoint->live_in_a_row++;
 	if (lane->batch != NULL) {
 		mse_batch_go(lane->batch, probe);
 		return;
@@ -217,11 +220,20 @@ static bool leaves_room(const struct mse_endpoint *endpoint, int64_t now)
 		!mse_replay_waits(endpoint, now);
 }
 
+/* The same of what `rate` allows. */
+static bool leaves_turn(const struct mse_endpoint *endpoint, int64_t now)
+{
+	return endpoint->live_in_a_row < LIVE_IN_A_ROW ||
+		mse_handshake_rate(endpoint) == 0 ||
+		!mse_replay_waits(endpoint, now);
+}
+
 static void send_due(struct mse_endpoint *endpoint, int64_t now)
 {
 	struct mse_lane *lane;
 
 	while (mse_endpoint_may_send(endpoint) && leaves_room(endpoint, now) &&
+	       leaves_turn(endpoint, now) &&
 	       mse_rate_at(&endpoint->rate, mse_handshake_rate(endpoint),
 			   now) <= now) {
 		if (endpoint->breaker.open) {

@@ -167,6 +167,7 @@ struct mse_endpoint {
 
 	struct mse_breaker breaker;
 	struct mse_rate rate;
+	unsigned int live_in_a_row; /* requests since the last of a replay */
 	struct mse_handshake handshake;
 	bool probing;
 	int64_t hold_until_ms;

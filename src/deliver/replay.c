@@ -201,6 +201,7 @@ static void send_due(struct mse_replay *replay, int64_t now)
 			return;
 		mse_rate_take(&endpoint->rate, mse_handshake_rate(endpoint),
 			      now);
+		endpoint->live_in_a_row = 0;
 		lane->busy++;
 		mse_lanes_unwait(&replay->lanes, lane);
 		replay->in_flight++;

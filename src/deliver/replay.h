@@ -19,7 +19,7 @@ struct mse_replay;
  * What it has of its own: order per owner, attempts, a breaker, what
  * Retry-After holds. What it shares with live delivery: concurrency, of which
  * it takes half at most and, unless that is 1, one at least; and rate, where
- * live events go first. While the
+ * live events go first, but a request in four is its own. While the
  * endpoint is paused, disabled or in an outage it waits. It never touches
  * cursor, numbers, floor, breaker or counters of the live path; but a 410 says
  * that the receiver is gone for good: the replay ends and the endpoint is

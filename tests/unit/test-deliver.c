@@ -809,6 +809,32 @@ static void test_replay_beside_a_backlog(void **state)
 	mse_deliver_replay_end(&one);
 }
 
+/* Under a rate, too, it goes on: one request in four. */
+static void test_replay_beside_a_backlog_by_rate(void **state)
+{
+	struct world *world = *state;
+	struct mse_replay *one;
+
+	world->endpoints[0].rate = 10;
+	append_many(world, 40, 20);
+	pass(world, 10000);
+	assert_int_equal(world->log_count, 40);
+	append_many(world, 50, 50);
+	world->answer = more_live;
+	one = replay(world, false, NULL, NULL, false);
+	pass(world, 60000);
+	assert_true(progress_of(one).ended);
+	assert_int_equal(progress_of(one).answered, 40);
+	assert_in_range(world->log_count, 40 + 3 * 39, 40 + 3 * 40 + 50 + 10);
+	mse_deliver_replay_end(&one);
+	/* With nothing live it has all of it. */
+	world->replay_count = 40;
+	one = replay(world, false, NULL, "u1", false);
+	pass(world, 5000);
+	assert_true(progress_of(one).ended);
+	mse_deliver_replay_end(&one);
+}
+
 static void test_replay_refused(void **state)
 {
 	struct world *world = *state;
@@ -1373,6 +1399,7 @@ int main(void)
 		T(test_reload_after_a_crash),
 		T(test_test_and_drop), T(test_test_gone), T(test_replay), T(test_replay_shares),
 		T(test_replay_beside_a_backlog),
+		T(test_replay_beside_a_backlog_by_rate),
 		T(test_replay_refused), T(test_replay_gone),
 		T(test_replay_gone_alone), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
