@@ -176,6 +176,18 @@ static void parked(struct mse_job *job)
 		mse_batch_free(&batch);
 }
 
+/* What one of its fresh events has behind it: what it had before it was put
+   into this batch, and the batch's own. */
+static struct mse_head tries_of(const struct mse_batch *batch,
+				const struct mse_item *item)
+{
+	struct mse_head tries = batch->tries;
+
+	tries.attempts += item->tries.attempts;
+	tries.used_ms += item->tries.used_ms;
+	return tries;
+}
+
 /* One of its events is a row from now on. */
 static void becomes_row(struct mse_batch *batch, struct mse_member *member,
 			int64_t parked_at_ms)
@@ -186,6 +198,7 @@ static void becomes_row(struct mse_batch *batch, struct mse_member *member,
 
 	item->state = MSE_ITEM_PARKING;
 	mse_lane_take(lane, item);
+	item->tries = tries_of(batch, item);
 	item->tries.sequence = item->sequence;
 	item->tries.gap = item->gap;
 	item->tries.parked_at_ms = parked_at_ms;
@@ -204,6 +217,7 @@ static void becomes_row(struct mse_batch *batch, struct mse_member *member,
 static int add_rows(struct mse_batch *batch, struct mse_job *job)
 {
 	struct mse_ledger_row row;
+	struct mse_head tries;
 	struct mse_item *item;
 	unsigned int i;
 
@@ -211,12 +225,14 @@ static int add_rows(struct mse_batch *batch, struct mse_job *job)
 		return -1;
 	for (i = 0; i < batch->count; i++) {
 		item = batch->members[i].item;
-		item->tries = batch->tries;
+		tries = tries_of(batch, item);
 		item->last_status = batch->last_status;
 		snprintf(item->last_error, sizeof(item->last_error), "%s",
 			 batch->last_error);
 		mse_item_keep_answer(item, batch->answer, batch->answer_len);
 		mse_parked_row(item, MSE_ROW_PARKED, &row);
+		row.attempts = tries.attempts;
+		row.used_ms = tries.used_ms;
 		if (mse_job_add_row(job, MSE_OP_PUT, &row) < 0)
 			return -1;
 	}
@@ -334,18 +350,26 @@ static struct mse_batch *new_half(struct mse_batch *batch, unsigned int from,
 	return half;
 }
 
+static void row_tries(struct mse_lane *lane, uint64_t sequence,
+		      const struct mse_head *tries)
+{
+	struct mse_head *head = &lane->head;
+
+	if (head->sequence != sequence)
+		return;
+	if (head->attempts < tries->attempts)
+		head->attempts = tries->attempts;
+	if (head->used_ms < tries->used_ms)
+		head->used_ms = tries->used_ms;
+	head->since = tries->since;
+}
+
 /* A row alone needs no batch. */
-static void settle_row(struct mse_batch *half, const struct mse_head *tries,
-		       int64_t now)
+static void settle_row(struct mse_batch *half, int64_t now)
 {
 	struct mse_member *member = &half->members[0];
-	struct mse_head *head = &member->lane->head;
 
-	if (head->sequence == member->sequence) {
-		head->attempts = tries->attempts;
-		head->used_ms = tries->used_ms;
-		head->since = half->endpoint->usable_ms;
-	}
+	row_tries(member->lane, member->sequence, &half->tries);
 	member->lane->not_before_ms = now;
 	mse_batch_free(&half);
 }
@@ -358,7 +382,7 @@ static void begin_half(struct mse_batch *half, int64_t now)
 	half->state = MSE_BATCH_GATHERING;
 	if (half->parked) {
 		if (half->count == 1)
-			settle_row(half, &half->tries, now);
+			settle_row(half, now);
 		return;
 	}
 	for (i = 0; i < half->count; i++)
@@ -405,6 +429,17 @@ static int halve(struct mse_batch *batch)
 	return 0;
 }
 
+/* What its event has tried stays tried: of a row that is its lane's head it is
+   known here, of the others the ledger knows it. */
+static void keep_tries(const struct mse_batch *batch,
+		       struct mse_member *member)
+{
+	if (batch->parked)
+		row_tries(member->lane, member->sequence, &batch->tries);
+	else if (member->item != NULL)
+		member->item->tries = tries_of(batch, member->item);
+}
+
 bool mse_batch_dissolve(struct mse_batch *batch)
 {
 	struct mse_item *item;
@@ -413,9 +448,11 @@ bool mse_batch_dissolve(struct mse_batch *batch)
 	if (batch->state != MSE_BATCH_READY &&
 	    batch->state != MSE_BATCH_GATHERING)
 		return false;
-	mse_batch_forget(batch->endpoint, batch->id);
+	mse_batch_forget(batch);
 	if (batch->attached < batch->count)
 		batch->endpoint->restoring--;
+	for (i = 0; i < batch->count; i++)
+		keep_tries(batch, &batch->members[i]);
 	for (i = 0; i < batch->count && !batch->parked; i++) {
 		item = batch->members[i].item;
 		if (item == NULL)
@@ -486,23 +523,24 @@ static void remember(struct mse_batch *batch)
 static bool give_up(struct mse_batch *batch)
 {
 	struct mse_item *item = batch->members[0].item;
-	struct mse_endpoint *endpoint = batch->endpoint;
-	char id[MSE_UUID_SIZE];
+	struct mse_head before;
 
 	if (batch->count > 1 || batch->parked)
 		return false;
-	item->tries = batch->tries;
+	before = item->tries;
+	item->tries = tries_of(batch, item);
 	item->last_status = batch->last_status;
 	snprintf(item->last_error, sizeof(item->last_error), "%s",
 		 batch->last_error);
 	if (!mse_attempt_may_give_up(item) ||
-	    mse_gap_die(item, MSE_ROW_DEAD, MSE_GIVEN_UP) < 0)
+	    mse_gap_die(item, MSE_ROW_DEAD, MSE_GIVEN_UP) < 0) {
+		item->tries = before;
 		return false;
+	}
 	item->batch = NULL;
-	memcpy(id, batch->id, sizeof(id));
+	mse_batch_forget(batch);
 	mse_batch_release(batch);
 	mse_batch_free(&batch);
-	mse_batch_forget(endpoint, id);
 	return true;
 }
 

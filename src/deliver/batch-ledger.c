@@ -161,8 +161,11 @@ static int change_row(struct mse_ledger *ledger, const char *endpoint,
 	if (change->rows == MSE_BATCH_ROWS_ANSWERED) {
 		ret = mse_row_resolve(ledger, endpoint, *row, error_r);
 	} else {
-		row->attempts = change->after.attempts;
-		row->used_ms = change->after.used_ms;
+		/* It may have had some before it was in this batch. */
+		if (row->attempts < change->after.attempts)
+			row->attempts = change->after.attempts;
+		if (row->used_ms < change->after.used_ms)
+			row->used_ms = change->after.used_ms;
 		row->changed_at_ms = change->after.changed_at_ms;
 		row->last_status = change->after.last_status;
 		row->last_error = change->after.last_error;
@@ -194,6 +197,23 @@ static int run_change(struct mse_ledger *ledger, struct mse_job *job,
 	return ret;
 }
 
+/* A batch of one event has its id, also if it was in one before. */
+static void is_there_again(struct mse_endpoint *endpoint, const char *id)
+{
+	struct mse_answered *batches = endpoint->answered_batches;
+	size_t i = 0;
+
+	if (endpoint->lines_owed == 0)
+		return;
+	while (i < endpoint->answered_count &&
+	       (batches[i].last > 0 || strcmp(batches[i].id, id) != 0))
+		i++;
+	if (i == endpoint->answered_count)
+		return;
+	batches[i] = batches[--endpoint->answered_count];
+	endpoint->lines_owed--;
+}
+
 struct mse_job *mse_batch_job(struct mse_endpoint *endpoint,
 			      struct mse_batch *subject, const char *gone,
 			      struct mse_batch *const *kept,
@@ -223,6 +243,8 @@ struct mse_job *mse_batch_job(struct mse_endpoint *endpoint,
 	}
 	if (of != NULL && change_rows(change, of, rows) < 0)
 		goto fail;
+	for (i = 0; i < count; i++)
+		is_there_again(endpoint, kept[i]->id);
 	return job;
 fail:
 	mse_job_free(job);
@@ -239,45 +261,55 @@ static void forgotten(struct mse_job *job)
 	(void)job;
 }
 
-/* Without memory it stays, and a start finds that it is not there. */
-void mse_batch_forget(struct mse_endpoint *endpoint, const char *id)
-{
-	struct mse_job *job = mse_batch_job(endpoint, NULL, id, NULL, 0, NULL,
-					    MSE_BATCH_ROWS_STAY, forgotten);
-
-	if (job != NULL)
-		mse_job_submit(job);
-}
-
 /* -- lines of what was answered, until the cursor has passed it */
 
-static struct mse_answered *find_room(struct mse_endpoint *endpoint)
+int mse_batch_make_room(struct mse_endpoint *endpoint)
 {
 	size_t size = endpoint->answered_size;
 	struct mse_answered *batches;
 
-	if (endpoint->answered_count < size)
-		return &endpoint->answered_batches[endpoint->answered_count];
+	if (endpoint->answered_count + endpoint->batch_count < size)
+		return 0;
 	size = size == 0 ? 64 : size * 2;
 	batches = realloc(endpoint->answered_batches, size * sizeof(*batches));
 	if (batches == NULL)
-		return NULL;
+		return -1;
 	endpoint->answered_batches = batches;
 	endpoint->answered_size = size;
-	return &batches[endpoint->answered_count];
+	return 0;
+}
+
+static void keep_line(struct mse_endpoint *endpoint, const char *id,
+		      uint64_t last)
+{
+	struct mse_answered *kept =
+		&endpoint->answered_batches[endpoint->answered_count++];
+
+	memcpy(kept->id, id, MSE_UUID_SIZE);
+	kept->last = last;
 }
 
 void mse_batch_keep_line(const struct mse_batch *batch)
 {
-	struct mse_answered *kept = find_room(batch->endpoint);
+	keep_line(batch->endpoint, batch->id,
+		  batch->members[batch->count - 1].sequence);
+}
 
-	if (kept == NULL) {
-		mse_batch_forget(batch->endpoint, batch->id);
+/* Without memory it goes with the next cursor. */
+void mse_batch_forget(const struct mse_batch *batch)
+{
+	struct mse_endpoint *endpoint = batch->endpoint;
+	struct mse_job *job = mse_batch_job(endpoint, NULL, batch->id, NULL, 0,
+					    NULL, MSE_BATCH_ROWS_STAY,
+					    forgotten);
+
+	if (job != NULL) {
+		mse_job_submit(job);
 		return;
 	}
-	memcpy(kept->id, batch->id, MSE_UUID_SIZE);
-	kept->last = batch->members[batch->count - 1].sequence;
-	batch->endpoint->answered_count++;
+	keep_line(endpoint, batch->id, 0);
+	endpoint->lines_owed++;
+	endpoint->cursor_dirty = true;
 }
 
 struct passed {
@@ -313,6 +345,7 @@ static void move_passed(struct mse_endpoint *endpoint, uint64_t sequence,
 	struct mse_answered *batches = endpoint->answered_batches;
 	size_t i, left = 0;
 
+	endpoint->lines_owed = 0;
 	for (i = 0; i < endpoint->answered_count; i++) {
 		if (batches[i].last <= sequence)
 			passed->batches[passed->count++] = batches[i];

@@ -59,7 +59,8 @@ static struct mse_lane *own_lane(struct mse_endpoint *endpoint,
 struct mse_batch *mse_batch_new(struct mse_endpoint *endpoint, const char *id,
 				unsigned int count)
 {
-	struct mse_batch *batch = calloc(1, sizeof(*batch));
+	struct mse_batch *batch = mse_batch_make_room(endpoint) < 0 ? NULL :
+		calloc(1, sizeof(*batch));
 
 	if (batch == NULL)
 		return NULL;

@@ -141,8 +141,12 @@ struct mse_job *mse_batch_job(struct mse_endpoint *endpoint,
 			      enum mse_batch_rows rows,
 			      void (*done)(struct mse_job *job));
 struct mse_batch *mse_batch_job_subject(const struct mse_job *job);
-/* Forgets it in the ledger, when that comes round. */
-void mse_batch_forget(struct mse_endpoint *endpoint, const char *id);
+/* Room for one line more to keep, with which each batch begins: what is done
+   with its line needs no memory. -1 if there is none. */
+int mse_batch_make_room(struct mse_endpoint *endpoint);
+/* Forgets its line in the ledger, when that comes round. Once, and the batch is
+   freed then. */
+void mse_batch_forget(const struct mse_batch *batch);
 /* Its fresh events were answered: its line goes once the cursor has passed
    them all, so that until then a start finds it and sends it as it was. */
 void mse_batch_keep_line(const struct mse_batch *batch);

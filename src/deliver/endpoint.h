@@ -102,7 +102,7 @@ struct mse_id {
 /* A batch that was answered, and has its line still. */
 struct mse_answered {
 	char id[MSE_UUID_SIZE];
-	uint64_t last; /* number */
+	uint64_t last; /* number; 0: it is no more, answered or not */
 };
 
 struct mse_endpoint {
@@ -143,7 +143,8 @@ struct mse_endpoint {
 	unsigned int batch_count, prepared, restoring;
 	size_t prepared_octets; /* of their bodies */
 	struct mse_answered *answered_batches;
-	size_t answered_count, answered_size;
+	size_t answered_count, answered_size; /* room for all batches, too */
+	unsigned int lines_owed; /* of them: to go with the next cursor */
 	/* Lanes of fresh events to be put into batches. */
 	struct mse_lane *ready_first, *ready_last;
 	unsigned int ready_events;

@@ -6,7 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deliver/batch.h"
 #include "ledger/worker.h"
+
+/* This thread's next calloc() of one object of this size has no memory. */
+static __thread size_t failing_size;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	if (failing_size == 0 || count != 1 || size != failing_size)
+		return __real_calloc(count, size);
+	failing_size = 0;
+	return NULL;
+}
 
 /* All numbers up to count were accepted or announced. */
 static void check_all(struct world *world, unsigned int count)
@@ -586,6 +601,49 @@ static void test_gone(void **state)
 	assert_int_equal(world->composition_count, 1);
 }
 
+struct tried {
+	unsigned int rows;
+	uint32_t least, most; /* attempts of a row */
+	int64_t used_ms;      /* the least */
+};
+
+static int look_at_row(const struct mse_ledger_row *row, void *context)
+{
+	struct tried *tried = context;
+
+	if (row->gap)
+		return 0;
+	if (tried->rows++ == 0 || row->attempts < tried->least)
+		tried->least = row->attempts;
+	if (tried->rows == 1 || row->used_ms < tried->used_ms)
+		tried->used_ms = row->used_ms;
+	if (row->attempts > tried->most)
+		tried->most = row->attempts;
+	return 0;
+}
+
+static int look_at_rows(struct mse_ledger *ledger, void *context,
+			struct mse_error *error_r)
+{
+	struct mse_row_filter filter = {
+		.endpoint = "portal", .state = MSE_ROW_PARKED
+	};
+
+	memset(context, 0, sizeof(struct tried));
+	return mse_ledger_each_row(ledger, &filter, look_at_row, context,
+				   error_r);
+}
+
+/* What the rows say of attempts. */
+static struct tried tries(struct world *world)
+{
+	struct tried tried;
+
+	assert_int_equal(mse_ledger_worker_call(world->worker, look_at_rows,
+						&tried, NULL), 0);
+	return tried;
+}
+
 /* Somebody takes one out of a batch that waits. */
 static void drop_one(struct world *world, bool rows)
 {
@@ -615,6 +673,107 @@ static void test_drop_row(void **state)
 static void test_drop_in_outage(void **state)
 {
 	drop_one(*state, false);
+}
+
+/* The others of its batch go on where they were: when they are tried again, and
+   when they are given up. */
+static void test_drop_keeps_tries(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE];
+	struct tried tried;
+
+	world->endpoints[0].batch_events = 4;
+	world->status = 500;
+	append_many(world, 3, 3);
+	append(world, "u3", id);
+	append(world, "u4", NULL);
+	append(world, "u5", NULL);
+	append(world, "u6", NULL);
+	append(world, "u7", NULL);
+	/* Two batches, each tried twice; neither is alone. */
+	pass(world, 7000);
+	assert_int_equal(world->requests, 4);
+	tried = tries(world);
+	assert_int_equal(tried.rows, 8);
+	assert_int_equal(tried.least, 2);
+	assert_int_equal(tried.most, 2);
+	assert_int_equal(mse_deliver_drop(world->deliver, "portal", id,
+					  &error), 0);
+	/* Its three others, each alone, and the Gap. */
+	pass(world, 100);
+	assert_int_equal(world->requests, 8);
+	tried = tries(world);
+	assert_int_equal(tried.rows, 7);
+	assert_int_equal(tried.least, 2);
+	assert_int_equal(tried.most, 3);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 9);
+	check_order(world, 7);
+}
+
+/* The same of events that are no rows yet, as there is no room for any. */
+static void test_another_format_keeps_tries(void **state)
+{
+	struct world *world = *state;
+	struct mse_conf conf;
+	struct mse_conf_endpoint other = world->endpoints[0];
+	struct mse_error error = { "" };
+	struct tried tried;
+
+	world->conf.journal_limit = 3;
+	conf = world->conf;
+	world->endpoints[0].batch_events = other.batch_events = 2;
+	world->status = 500;
+	append_many(world, 2, 2);
+	pass(world, 2000);
+	assert_int_equal(world->requests, 1);
+	assert_int_equal(look(world)->parked, 0);
+	other.format = MSE_FORMAT_CLOUDEVENTS;
+	conf.endpoints = &other;
+	batching = false;
+	assert_int_equal(mse_deliver_configure(world->deliver, &conf, &error),
+			 0);
+	pass(world, 6000);
+	/* Each was tried once more, for itself. */
+	assert_int_equal(world->requests, 3);
+	assert_int_equal(look(world)->parked, 0);
+	conf.journal_limit = 1 << 30;
+	settle(world);
+	batching = true;
+	tried = tries(world);
+	assert_int_equal(tried.rows, 2);
+	assert_int_equal(tried.least, 2);
+	assert_int_equal(tried.most, 2);
+	assert_in_range(tried.used_ms, 3000, 8000);
+}
+
+/* Without memory its line is not forgotten at once, but soon. */
+static void test_drop_without_memory(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE];
+
+	world->status = 500;
+	append_many(world, 4, 10);
+	append(world, "u4", id);
+	append_many(world, 4, 4);
+	pass(world, 1000);
+	assert_int_equal(look(world)->parked, 9);
+	assert_int_equal(lines(world), 1);
+	failing_size = sizeof(struct mse_job);
+	assert_int_equal(mse_deliver_drop(world->deliver, "portal", id,
+					  &error), 0);
+	assert_int_equal(failing_size, 0);
+	pass(world, 100);
+	assert_int_equal(lines(world), 0);
+	world->status = 200;
+	pass(world, 3600000);
+	check_all(world, 10);
+	check_order(world, 8);
 }
 
 /* Waiting batches survive other filters, and end with the format. */
@@ -901,6 +1060,8 @@ int main(void)
 		T(test_not_its_content), T(test_failing),
 		T(test_failing_alone), T(test_outage), T(test_retry_after),
 		T(test_gone), T(test_drop_row), T(test_drop_in_outage),
+		T(test_drop_keeps_tries), T(test_another_format_keeps_tries),
+		T(test_drop_without_memory),
 		T(test_start_is_one_transaction),
 		T(test_reload), T(test_reload_on_reload),
 		T(test_reload_while_restoring),
