@@ -22,13 +22,15 @@ struct mse_http_transfer {
 	struct mse_http_transfer *prev, *next;
 	CURL *easy;
 	struct mse_request *request;
-	struct curl_slist *headers;
+	struct curl_slist *headers; /* an array */
+	size_t header_count;        /* there is room for */
 	struct mse_buf body;
 	int64_t started_ms;
 	int64_t retry_after_s;
 	char allowed_origin[256], allowed_rate[32];
 	size_t headers_len;
 	bool used;           /* the handle, by a request before */
+	bool status_line;    /* was the last line of the answer */
 	bool headers_done;   /* a final status line and its headers came */
 	bool finished;       /* in the done list; no longer curl's */
 	CURLcode code;
@@ -73,6 +75,7 @@ struct mse_http {
 	struct mse_http_watch *watches;
 	size_t watch_count;
 	unsigned int most; /* requests there ever were at once */
+	bool looks_at_folds; /* mse_http_line() */
 	struct mse_http_list running, finished, spare;
 	struct mse_http_forgotten *forgotten;
 };

@@ -58,20 +58,10 @@ static struct mse_http_transfer *mse_http_take(struct mse_http *http)
 	return transfer;
 }
 
-/* A handle of libcurl before 8.1.0 that is used again still points to the last
-   header of the answer before, which is freed, and a receiver whose answer
-   begins with a folded header line has that memory written to (curl issue
-   11101; Debian 12 has 7.88.1). */
-static bool mse_http_may_use_again(void)
-{
-	return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
-}
-
 static void mse_http_give_back(struct mse_http *http,
 			       struct mse_http_transfer *transfer)
 {
-	if (http->spare.count >= MSE_HTTP_SPARE_MAX ||
-	    !mse_http_may_use_again()) {
+	if (http->spare.count >= MSE_HTTP_SPARE_MAX) {
 		mse_http_transfer_free(transfer);
 		return;
 	}
@@ -204,6 +194,8 @@ int mse_http_new(struct event_base *base, struct mse_http **http_r,
 	http->transport.post = mse_http_post;
 	http->transport.cancel = mse_http_cancel;
 	http->base = base;
+	http->looks_at_folds =
+		curl_version_info(CURLVERSION_NOW)->version_num < 0x080100;
 	if (mse_http_loop_init(http, error_r) < 0) {
 		mse_http_free(&http);
 		return -1;

@@ -50,7 +50,7 @@ struct mse_http_transfer *mse_http_transfer_new(struct mse_http *http)
 void mse_http_transfer_free(struct mse_http_transfer *transfer)
 {
 	curl_easy_cleanup(transfer->easy);
-	curl_slist_free_all(transfer->headers);
+	free(transfer->headers);
 	mse_buf_clear(&transfer->body);
 	free(transfer);
 }
@@ -88,7 +88,8 @@ static size_t mse_http_header(char *data, size_t size, size_t count,
 	transfer->headers_len += len;
 	if (transfer->headers_len > MSE_HTTP_HEADERS_MAX)
 		return 0;
-	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+	transfer->status_line = len >= 5 && memcmp(data, "HTTP/", 5) == 0;
+	if (transfer->status_line) {
 		transfer->headers_done = false;
 		transfer->retry_after_s = -1;
 		transfer->allowed_origin[0] = '\0';
@@ -112,6 +113,18 @@ static size_t mse_http_header(char *data, size_t size, size_t count,
 	return len;
 }
 
+/* libcurl before 8.1.0 takes a folded line for the continuation of the last
+   header it has seen, and if that was of the answer before, its memory is
+   freed (curl issue 11101; Debian 12 has 7.88.1). With CURLOPT_HEADER it asks
+   here first: an answer whose first header line is folded is none (RFC 9112,
+   2.2), as it is not with a new handle. */
+static size_t mse_http_line(const struct mse_http_transfer *transfer,
+			    const char *data, size_t len)
+{
+	return transfer->status_line && (*data == ' ' || *data == '\t') ?
+		0 : len;
+}
+
 /* Beyond the limit the transfer ends: who answers a webhook with more is not
    worth the wait. The status line has been read by then. */
 static size_t mse_http_body(char *data, size_t size, size_t count,
@@ -121,28 +134,35 @@ static size_t mse_http_body(char *data, size_t size, size_t count,
 	size_t len = size * count;
 	size_t room = MSE_HTTP_BODY_MAX - transfer->body.len;
 
+	if (!transfer->headers_done)
+		return mse_http_line(transfer, data, len);
 	mse_buf_append(&transfer->body, data, len < room ? len : room);
 	return len <= room ? len : 0;
 }
 
+/* One node before those of the request; libcurl only reads the list. */
 static int mse_http_headers(struct mse_http_transfer *transfer)
 {
 	/* A receiver that does not know 100-continue would cost a second. */
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:"), *more;
-	const char *const *header;
+	static char expect[] = "Expect:";
+	const char *const *headers = transfer->request->headers;
+	struct curl_slist *list;
+	size_t count = 1, i;
 
-	if (list == NULL)
-		return -1;
-	for (header = transfer->request->headers;
-	     header != NULL && *header != NULL; header++) {
-		more = curl_slist_append(list, *header);
-		if (more == NULL) {
-			curl_slist_free_all(list);
+	while (headers != NULL && headers[count - 1] != NULL)
+		count++;
+	if (count > transfer->header_count) {
+		list = realloc(transfer->headers, count * sizeof(*list));
+		if (list == NULL)
 			return -1;
-		}
-		list = more;
+		transfer->headers = list;
+		transfer->header_count = count;
 	}
-	transfer->headers = list;
+	list = transfer->headers;
+	for (i = 0; i < count; i++) {
+		list[i].data = i == 0 ? expect : (char *)headers[i - 1];
+		list[i].next = i + 1 < count ? &list[i + 1] : NULL;
+	}
 	return 0;
 }
 
@@ -257,6 +277,8 @@ static void mse_http_options(struct mse_http_transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, mse_http_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	if (transfer->http->looks_at_folds)
+		curl_easy_setopt(easy, CURLOPT_HEADER, 1L);
 	mse_http_method(transfer);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 	mse_http_connection(transfer);
@@ -269,14 +291,13 @@ int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 	if (transfer->used)
 		curl_easy_reset(transfer->easy);
 	transfer->used = true;
-	curl_slist_free_all(transfer->headers);
-	transfer->headers = NULL;
 	mse_buf_reset(&transfer->body);
 	transfer->request = request;
 	transfer->started_ms = mse_http_mono_ms();
 	transfer->retry_after_s = -1;
 	transfer->allowed_origin[0] = transfer->allowed_rate[0] = '\0';
-	transfer->headers_done = transfer->tried = false;
+	transfer->status_line = transfer->headers_done = false;
+	transfer->tried = false;
 	transfer->headers_len = 0;
 	transfer->denied[0] = '\0';
 	transfer->finished = false;

@@ -378,9 +378,9 @@ static void test_idle_connection_ends(void **state)
 	event_base_free(base);
 }
 
-/* An answer that begins with a folded line, after one that had a header. With
-   the sanitizers this is the test that libcurl's handles are not used again
-   where that is not safe. */
+/* An answer that begins with a folded line, after one that had a header: with
+   the sanitizers this shows that libcurl's handles, which are used again, do
+   not write to what is freed. Such an answer may be refused. */
 static void test_folded_first_line(void **state)
 {
 	struct event_base *base = event_base_new();
@@ -388,6 +388,7 @@ static void test_folded_first_line(void **state)
 	struct mse_error error;
 	struct mse_http *http;
 	struct result result;
+	unsigned int i;
 	char url[64];
 
 	assert_int_equal(mse_http_new(base, &http, &error), 0);
@@ -399,9 +400,17 @@ static void test_folded_first_line(void **state)
 	post(base, http, url, false, &result);
 	receiver.answer = "HTTP/1.1 200 OK\r\n folded: over it\r\n"
 		"Content-Length: 0\r\n\r\n";
+	for (i = 0; i < 3; i++) {
+		post(base, http, url, false, &result);
+		assert_int_equal(result.answer.outcome,
+				 http->looks_at_folds ? MSE_OUTCOME_BROKEN :
+				 MSE_OUTCOME_ANSWERED);
+	}
+	receiver.answer = "HTTP/1.1 200 OK\r\nX-Long: a\r\n folded: over it"
+		"\r\nContent-Length: 0\r\n\r\n";
 	post(base, http, url, false, &result);
-	post(base, http, url, false, &result);
-	assert_int_equal(result.calls, 1);
+	assert_int_equal(result.answer.status, 200);
+	assert_int_equal(result.answer.body_len, 0);
 	mse_http_free(&http);
 	receiver_stop(&receiver);
 	event_base_free(base);
