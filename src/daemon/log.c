@@ -23,7 +23,8 @@
 #define MSE_LOG_HELD_MAX 4096
 #define MSE_LOG_LINE_MAX 2048
 
-static bool mse_log_for_dovecot;
+/* "": Dovecot does not read it. */
+static char mse_log_pid[16];
 static bool mse_log_holds;
 static char held[MSE_LOG_HELD_MAX];
 static size_t held_len;
@@ -32,7 +33,10 @@ void mse_log_init(void)
 {
 	const char *service = getenv("LOG_SERVICE");
 
-	mse_log_for_dovecot = service != NULL && *service != '\0';
+	mse_log_pid[0] = '\0';
+	if (service != NULL && *service != '\0')
+		(void)snprintf(mse_log_pid, sizeof(mse_log_pid), "%ld",
+			       (long)getpid());
 }
 
 static int mse_log_prefix(enum mse_log_level level, char *line, size_t size)
@@ -43,9 +47,9 @@ static int mse_log_prefix(enum mse_log_level level, char *line, size_t size)
 
 	/* Dovecot's enum log_type has our order; on the wire it counts from
 	   1 (its lib/failures.c). */
-	if (mse_log_for_dovecot)
-		return snprintf(line, size, "\001%c%ld ", (int)level + 1,
-				(long)getpid());
+	if (mse_log_pid[0] != '\0')
+		return snprintf(line, size, "\001%c%s ", (int)level + 1,
+				mse_log_pid);
 	return snprintf(line, size, "mailhookd: %s", names[level]);
 }
 

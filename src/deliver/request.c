@@ -15,6 +15,8 @@
 
 /* Beside what the event itself puts into headers. */
 #define TEXT_MAX ((size_t)2 * 1024 * 1024)
+/* What it mostly comes to. */
+#define TEXT_USUAL ((size_t)1000)
 /* What does not compress becomes larger by less than this and a thousandth. */
 #define PACKED_MORE ((size_t)1024 * 1024)
 
@@ -23,21 +25,34 @@ static void end_string(struct mse_buf *text)
 	mse_buf_append_char(text, '\0');
 }
 
+static void add_header(struct mse_buf *text, const char *name,
+		       const char *value)
+{
+	mse_buf_append_str(text, name);
+	mse_buf_append_str(text, value);
+	end_string(text);
+}
+
+static void add_number(struct mse_buf *text, const char *name,
+		       uint64_t value)
+{
+	mse_buf_append_str(text, name);
+	mse_buf_append_number(text, value);
+	end_string(text);
+}
+
 static void add_signature(struct mse_sending *sending,
 			  const struct mse_conf_endpoint *conf,
 			  const char *id, int64_t timestamp)
 {
-	struct mse_buf value;
+	struct mse_buf *text = &sending->text;
 
-	mse_buf_init(&value, TEXT_MAX / 2);
+	mse_buf_append_str(text, "webhook-signature: ");
 	if (mse_signature_write(conf->secrets, conf->secret_count, id,
 				timestamp, sending->body.octets.data,
-				sending->body.octets.len, &value) < 0)
-		sending->text.failed = true;
-	mse_buf_appendf(&sending->text, "webhook-signature: %s",
-			mse_buf_str(&value));
-	mse_buf_clear(&value);
-	end_string(&sending->text);
+				sending->body.octets.len, text) < 0)
+		text->failed = true;
+	end_string(text);
 }
 
 /* What every request of the endpoint has. */
@@ -50,9 +65,8 @@ static size_t add_common(struct mse_sending *sending,
 	mse_buf_append_str(text, "user-agent: mailhook/" MAILHOOK_VERSION);
 	end_string(text);
 	if (conf->transport.bearer != NULL) {
-		mse_buf_append_str(text, "authorization: Bearer ");
-		mse_buf_append_str(text, conf->transport.bearer);
-		end_string(text);
+		add_header(text, "authorization: Bearer ",
+			   conf->transport.bearer);
 		count++;
 	}
 	for (i = 0; i < conf->transport.header_count; i++, count++) {
@@ -72,17 +86,14 @@ static size_t add_headers(struct mse_sending *sending,
 	size_t count = 4 + body->header_count;
 
 	mse_buf_append(text, body->headers.data, body->headers.len);
-	mse_buf_appendf(text, "content-type: %s",
-			mse_body_content_type(body->format));
-	end_string(text);
-	mse_buf_appendf(text, "webhook-id: %s", id);
-	end_string(text);
+	add_header(text, "content-type: ",
+		   mse_body_content_type(body->format));
+	add_header(text, "webhook-id: ", id);
 	mse_buf_appendf(text, "webhook-timestamp: %" PRId64, wall_ms / 1000);
 	end_string(text);
 	add_signature(sending, conf, id, wall_ms / 1000);
 	if (kind == MSE_REQUEST_LIVE) {
-		mse_buf_appendf(text, "mailhook-floor: %" PRIu64, floor);
-		end_string(text);
+		add_number(text, "mailhook-floor: ", floor);
 		count++;
 	} else if (kind == MSE_REQUEST_REPLAY) {
 		mse_buf_append_str(text, "mailhook-replay: true");
@@ -112,6 +123,7 @@ static void add_text(struct mse_sending *sending,
 	};
 	unsigned int i;
 
+	(void)mse_buf_reserve(&sending->text, TEXT_USUAL);
 	for (i = 0; i < TEXT_COUNT; i++) {
 		if (texts[i] != NULL)
 			mse_buf_append_str(&sending->text, texts[i]);
@@ -240,14 +252,11 @@ int mse_sending_ask(const struct mse_conf_endpoint *conf, const char *origin,
 		return -1;
 	mse_buf_init(&sending->text, TEXT_MAX);
 	add_text(sending, conf);
-	mse_buf_appendf(&sending->text, "webhook-request-origin: %s", origin);
-	end_string(&sending->text);
+	add_header(&sending->text, "webhook-request-origin: ", origin);
 	if (conf->rate > 0) {
 		/* A minute. */
-		mse_buf_appendf(&sending->text,
-				"webhook-request-rate: %" PRIu64,
-				(uint64_t)conf->rate * 60);
-		end_string(&sending->text);
+		add_number(&sending->text, "webhook-request-rate: ",
+			   (uint64_t)conf->rate * 60);
 		headers++;
 	}
 	headers += add_common(sending, conf);
