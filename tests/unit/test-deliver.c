@@ -1278,6 +1278,68 @@ static int delete_first(struct mse_ledger *ledger, void *context,
 				     error_r);
 }
 
+static int take_gap_id(const struct mse_ledger_row *row, void *context)
+{
+	if (row->gap)
+		memcpy(context, row->id, MSE_UUID_SIZE);
+	return row->gap;
+}
+
+static int find_gap(struct mse_ledger *ledger, void *context,
+		    struct mse_error *error_r)
+{
+	struct mse_row_filter filter = {
+		.endpoint = "portal", .state = MSE_ROW_PARKED
+	};
+
+	return mse_ledger_each_row(ledger, &filter, take_gap_id, context,
+				   error_r) == 1 ? 0 : -1;
+}
+
+/* What becomes a row while a Gap of its lane is being stored has the lower
+   number: the floor does not pass it with the Gap. */
+static void test_row_behind_a_new_gap(void **state)
+{
+	struct world *world = *state;
+	struct mse_error error = { "" };
+	char id[MSE_UUID_SIZE], gap[MSE_UUID_SIZE];
+
+	world->conf.journal_limit = 3;
+	world->answer = refuse_poison;
+	world->poison = id;
+	append(world, "u1", id);
+	append(world, "u1", NULL);
+	append(world, "u2", NULL);
+	pass(world, 100);
+	assert_int_equal(look(world)->parked, 0);
+	assert_true(world->accepted[3]);
+	assert_int_equal(mse_deliver_drop(world->deliver, "portal", id,
+					  &error), 0);
+	/* There is room now, at once. */
+	world->conf.journal_limit = 1 << 30;
+	world->hold = true;
+	(void)mse_deliver_run(world->deliver);
+	settle(world);
+	assert_int_equal(look(world)->parked, 2);
+	world->hold = false;
+	world->answer = NULL;
+	world->status = 500;
+	settle(world);
+	assert_int_equal(look(world)->floor, 0);
+	assert_int_equal(mse_ledger_worker_call(world->worker, find_gap, gap,
+						&error), 0);
+	assert_int_equal(mse_deliver_drop(world->deliver, "portal", gap,
+					  &error), 0);
+	assert_int_equal(look(world)->floor, 1);
+	/* Nobody hears of these: somebody wanted it so. */
+	world->accepted[1] = world->accepted[4] = true;
+	world->status = 200;
+	pass(world, 60000);
+	assert_int_equal(look(world)->parked, 0);
+	assert_int_equal(look(world)->floor, 4);
+	assert_true(world->accepted[2]);
+}
+
 /* Somebody's hand in the ledger: what is behind the row goes on. */
 static void test_row_taken_away(void **state)
 {
@@ -1404,7 +1466,7 @@ int main(void)
 		T(test_replay_gone_alone), T(test_replay_ends),
 		T(test_many_dead), T(test_stop), T(test_stop_out_of_turn), T(test_released),
 		T(test_released_behind_a_failure),
-		T(test_row_taken_away),
+		T(test_row_taken_away), T(test_row_behind_a_new_gap),
 		T(test_dropped_while_retried),
 		T(test_dropped_while_refused),
 		T(test_handshake)
