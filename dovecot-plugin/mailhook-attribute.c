@@ -292,6 +292,7 @@ static void mailhook_acl_report_lookup(struct mailhook_attributes *attributes,
 		return;
 	mailhook_attribute_event(attributes, &event, type, place);
 	event.user = user;
+	mailhook_event_spell_out(&event, place->user);
 	mse_event_set_string(&event, MSE_PARAM_USER, user);
 	mse_event_set_string(&event, MSE_PARAM_ADMIN, place->user->username);
 	mse_event_set_string(&event, MSE_PARAM_OWNER, place->url_user);

@@ -117,12 +117,21 @@ void mailhook_place_init_user(struct mailhook_place *place_r,
 	place_r->lane = place_r->url_user = user->username;
 }
 
+/* Of what is made to be copied elsewhere at once. */
+static struct mse_buf mailhook_scratch;
+
+static struct mse_buf *mailhook_scratch_get(void)
+{
+	mailhook_scratch.limit = MAILHOOK_URL_MAX;
+	mse_buf_reset(&mailhook_scratch);
+	return &mailhook_scratch;
+}
+
 const char *mailhook_place_url(const struct mailhook_place *place,
 			       uint32_t uid)
 {
+	struct mse_buf *buf = mailhook_scratch_get();
 	struct mse_imap_url url;
-	struct mse_buf buf;
-	const char *text;
 
 	i_zero(&url);
 	url.server = mailhook_server(place->user);
@@ -130,11 +139,8 @@ const char *mailhook_place_url(const struct mailhook_place *place,
 	url.mailbox = place->mailbox;
 	url.uidvalidity = place->uidvalidity;
 	url.uid = uid;
-	mse_buf_init(&buf, MAILHOOK_URL_MAX);
-	mse_imap_url_append(&buf, &url);
-	text = t_strdup(mse_buf_str(&buf));
-	mse_buf_clear(&buf);
-	return text;
+	mse_imap_url_append(buf, &url);
+	return t_strdup(mse_buf_str(buf));
 }
 
 mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
@@ -200,15 +206,9 @@ static void mailhook_event_set_connection(struct mse_event *event,
 				     conn->local_port);
 }
 
-void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
-			 const struct mailhook_place *place, int64_t wall_ms)
+static void mailhook_event_set_session(struct mse_event *event,
+				       const struct mail_user *user)
 {
-	const struct mail_user *user = place->user;
-
-	mse_event_init(event, type, wall_ms);
-	event->user = user->username;
-	event->owner = place->lane;
-	event->mailbox = place->mailbox;
 	mse_event_set_string(event, MSE_PARAM_USER, user->username);
 	mse_event_set_string(event, MSE_PARAM_ADMIN, mailhook_admin(user));
 	mailhook_event_set_connection(event, user);
@@ -218,10 +218,80 @@ void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
 				     master_service_get_name(master_service));
 	mse_event_set_number(event, MSE_PARAM_PID, (uint64_t)mse_process_id());
 	mse_event_set_string(event, MSE_PARAM_SERVER_FQDN, my_hostdomain());
-	mse_event_set_string(event, MSE_PARAM_SESSION, user->session_id);
+}
+
+static void mailhook_event_set_mailbox(struct mse_event *event,
+				       const struct mailhook_place *place)
+{
+	mse_event_set_string(event, MSE_PARAM_SESSION,
+			     place->user->session_id);
 	mse_event_set_string(event, MSE_PARAM_MAILBOX, place->mailbox);
 	mse_event_set_string(event, MSE_PARAM_MAILBOX_GUID, place->guid);
 	mse_event_set_string(event, MSE_PARAM_OWNER, place->owner);
+}
+
+void mailhook_event_print(struct mse_event *event, uint64_t params,
+			  pool_t pool, struct mse_printed *printed_r)
+{
+	struct mse_buf *buf = mailhook_scratch_get();
+
+	i_zero(printed_r);
+	params = mse_event_print(event, params, buf);
+	if (mse_buf_failed(buf) || params == 0)
+		return;
+	printed_r->set = params;
+	printed_r->text = p_strdup(pool, mse_buf_str(buf));
+	printed_r->len = buf->len;
+}
+
+void mailhook_event_use(struct mse_event *event,
+			const struct mse_printed *printed)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_EVENT_PRINTED_MAX; i++) {
+		if (event->printed[i] == NULL && printed->set != 0) {
+			event->printed[i] = printed;
+			event->set &= ~printed->set;
+			return;
+		}
+	}
+}
+
+/* What all events of a session have is printed at its first one. */
+static void mailhook_event_use_session(struct mse_event *event,
+				       struct mail_user *user)
+{
+	struct mailhook_user *muser = mailhook_user_get(user);
+
+	if (muser == NULL || muser->printed.set == 0 ||
+	    muser->printed_by != mse_process_id()) {
+		mailhook_event_set_session(event, user);
+		if (muser == NULL)
+			return;
+		mailhook_event_print(event, event->set, user->pool,
+				     &muser->printed);
+		muser->printed_by = mse_process_id();
+	}
+	mailhook_event_use(event, &muser->printed);
+}
+
+void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
+			 const struct mailhook_place *place, int64_t wall_ms)
+{
+	mse_event_init(event, type, wall_ms);
+	event->user = place->user->username;
+	event->owner = place->lane;
+	event->mailbox = place->mailbox;
+	mailhook_event_use_session(event, place->user);
+	mailhook_event_set_mailbox(event, place);
+}
+
+void mailhook_event_spell_out(struct mse_event *event,
+			      const struct mail_user *user)
+{
+	memset(event->printed, 0, sizeof(event->printed));
+	mailhook_event_set_session(event, user);
 }
 
 /* The memory of the last batch, for the next one: a heap that a mailbox's
@@ -250,6 +320,7 @@ static void mailhook_batch_keep(struct mse_buf *bytes)
 void mailhook_batch_deinit(void)
 {
 	mse_buf_clear(&mailhook_spare);
+	mse_buf_clear(&mailhook_scratch);
 }
 
 static void mailhook_batch_complain(struct mailhook_batch *batch,

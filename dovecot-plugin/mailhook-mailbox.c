@@ -12,6 +12,13 @@
 #define MAILHOOK_CONTEXT(obj) \
 	MODULE_CONTEXT(obj, mailhook_storage_module)
 
+#define MAILHOOK_PARAM_BIT(param) ((uint64_t)1 << MSE_PARAM_##param)
+#define MAILHOOK_URL_PARAMS \
+	(MAILHOOK_PARAM_BIT(URI) | MAILHOOK_PARAM_BIT(MAILBOX_ID))
+#define MAILHOOK_NAME_PARAMS \
+	(MAILHOOK_PARAM_BIT(SESSION) | MAILHOOK_PARAM_BIT(MAILBOX) | \
+	 MAILHOOK_PARAM_BIT(MAILBOX_GUID) | MAILHOOK_PARAM_BIT(OWNER))
+
 static MODULE_CONTEXT_DEFINE_INIT(mailhook_storage_module,
 				  &mail_storage_module_register);
 
@@ -51,8 +58,44 @@ const char *mailhook_mailbox_url(struct mailbox *box,
 		mbox->url = p_strdup(box->pool, mailhook_place_url(place, 0));
 		mbox->url_server = p_strdup(box->pool, server);
 		mbox->url_uidvalidity = place->uidvalidity;
+		mbox->used = FALSE;
 	}
 	return mbox->url;
+}
+
+static const char *mailhook_message_url(const char *url, uint32_t uid)
+{
+	return t_strconcat(url, "/;UID=", dec2str(uid), NULL);
+}
+
+void mailhook_mailbox_set(struct mailbox *box, struct mse_event *event,
+			  const char *url, uint32_t uid)
+{
+	struct mailhook_mailbox *mbox = MAILHOOK_CONTEXT(box);
+
+	mse_event_set_string(event, MSE_PARAM_URI,
+			     uid == 0 ? url : mailhook_message_url(url, uid));
+	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID, url);
+	if (mbox == NULL || url != mbox->url)
+		return;
+	if (!mbox->used) {
+		mbox->used = TRUE;
+		i_zero(&mbox->printed_url);
+		i_zero(&mbox->printed_name);
+		return;
+	}
+	if (uid == 0) {
+		if (mbox->printed_url.set == 0)
+			mailhook_event_print(event, MAILHOOK_URL_PARAMS,
+					     box->pool, &mbox->printed_url);
+		mailhook_event_use(event, &mbox->printed_url);
+	}
+	/* Its GUID may not have been known before. */
+	if (mbox->printed_name.set !=
+	    (event->set & MAILHOOK_NAME_PARAMS))
+		mailhook_event_print(event, MAILHOOK_NAME_PARAMS, box->pool,
+				     &mbox->printed_name);
+	mailhook_event_use(event, &mbox->printed_name);
 }
 
 static bool mailhook_box_wants(struct mailbox *box, enum mse_event_type type,

@@ -90,6 +90,9 @@ struct mailhook_user {
 	} quota;
 	struct mailhook_session session;
 	string_t *envelope; /* of his last delivery; NULL or "" if none */
+	/* What all his events have, and the process in which it is so. */
+	struct mse_printed printed;
+	pid_t printed_by;
 };
 
 void mailhook_user_created(struct mail_user *user);
@@ -131,9 +134,19 @@ const char *mailhook_place_url(const struct mailhook_place *place,
 mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
 				       const struct mailhook_place *place,
 				       const char *old_mailbox);
-/* Envelope and the parameters that every event of this user carries. */
+/* Envelope and the parameters that every event of this user carries. Those of
+   the session are not to be set otherwise, unless they are spelt out. */
 void mailhook_event_init(struct mse_event *event, enum mse_event_type type,
 			 const struct mailhook_place *place, int64_t wall_ms);
+void mailhook_event_spell_out(struct mse_event *event,
+			      const struct mail_user *user);
+/* Those of these parameters that are set, in the pool; none if there is no
+   memory. */
+void mailhook_event_print(struct mse_event *event, uint64_t params,
+			  pool_t pool, struct mse_printed *printed_r);
+/* Instead of the event's own; borrowed. */
+void mailhook_event_use(struct mse_event *event,
+			const struct mse_printed *printed);
 void mailhook_batch_init(struct mailhook_batch *batch, struct mail_user *user);
 void mailhook_batch_add(struct mailhook_batch *batch,
 			const struct mse_event *event);
@@ -169,6 +182,10 @@ struct mailhook_mailbox {
 	const char *url;  /* once it has been made, with these */
 	const char *url_server;
 	uint32_t url_uidvalidity;
+	/* What its events have, from the second one on that has this URL:
+	   many mailboxes are opened for one. */
+	bool used;
+	struct mse_printed printed_url, printed_name;
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
 	/* While the mailbox is being deleted: that its mails were expunged,
 	   which is told only if the mailbox stays. */
@@ -185,6 +202,9 @@ const char *mailhook_mailbox_guid(struct mailbox *box);
 /* mailhook_place_url() of a place that is this mailbox, made once. */
 const char *mailhook_mailbox_url(struct mailbox *box,
 				 const struct mailhook_place *place);
+/* To an event of this mailbox, whose URL is url; uid: its message's, or 0. */
+void mailhook_mailbox_set(struct mailbox *box, struct mse_event *event,
+			  const char *url, uint32_t uid);
 
 /* mailhook-transaction.c */
 

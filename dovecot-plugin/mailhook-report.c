@@ -73,9 +73,7 @@ static void mailhook_report_event(struct mailhook_report_context *ctx,
 				  const char *cause)
 {
 	mailhook_event_init(event, type, &ctx->place, ctx->now);
-	mse_event_set_string(event, MSE_PARAM_URI, uid == 0 ? ctx->url :
-			     mailhook_place_url(&ctx->place, uid));
-	mse_event_set_string(event, MSE_PARAM_MAILBOX_ID, ctx->url);
+	mailhook_mailbox_set(ctx->box, event, ctx->url, uid);
 	mse_event_set_string(event, MSE_PARAM_CAUSE, cause);
 	mse_event_set_string(event, MSE_PARAM_TRANSACTION, ctx->mt->id);
 	if (ctx->map == NULL)

@@ -18,6 +18,8 @@
 #include "event/json-string.h"
 #include "event/record.h"
 
+#define PARAM_BIT(param) ((uint64_t)1 << (param))
+
 static void write_string(struct mse_buf *buf, const char *value)
 {
 	mse_json_append_string(buf, value, strlen(value));
@@ -62,15 +64,54 @@ static void write_param(const struct mse_event *event, unsigned int param,
 		mse_buf_append(buf, "false,", 6);
 }
 
+uint64_t mse_event_print(const struct mse_event *event, uint64_t params,
+			 struct mse_buf *buf)
+{
+	uint64_t left;
+
+	params &= event->set & ~PARAM_BIT(MSE_PARAM_TIMESTAMP);
+	for (left = params; left != 0; left &= left - 1)
+		write_param(event, (unsigned int)__builtin_ctzll(left), NULL,
+			    buf);
+	return params;
+}
+
+/* NULL if the parameter is none of those that are printed already. */
+static const struct mse_printed *find_printed(const struct mse_event *event,
+					      unsigned int param)
+{
+	unsigned int i;
+
+	for (i = 0; i < MSE_EVENT_PRINTED_MAX && event->printed[i] != NULL;
+	     i++) {
+		if ((event->printed[i]->set & PARAM_BIT(param)) != 0)
+			return event->printed[i];
+	}
+	return NULL;
+}
+
+/* What is printed comes where its first member would. */
 static void write_data(const struct mse_event *event, const char *timestamp,
 		       struct mse_buf *buf)
 {
-	uint64_t left = event->set | (uint64_t)1 << MSE_PARAM_TIMESTAMP;
+	uint64_t left = event->set | PARAM_BIT(MSE_PARAM_TIMESTAMP);
+	const struct mse_printed *printed;
+	unsigned int i, param;
 
+	for (i = 0; i < MSE_EVENT_PRINTED_MAX && event->printed[i] != NULL; i++)
+		left |= event->printed[i]->set;
 	mse_buf_append_char(buf, '{');
-	for (; left != 0; left &= left - 1)
-		write_param(event, (unsigned int)__builtin_ctzll(left),
-			    timestamp, buf);
+	while (left != 0) {
+		param = (unsigned int)__builtin_ctzll(left);
+		printed = find_printed(event, param);
+		if (printed != NULL) {
+			mse_buf_append(buf, printed->text, printed->len);
+			left &= ~printed->set;
+		} else {
+			write_param(event, param, timestamp, buf);
+			left &= left - 1;
+		}
+	}
 	if (!mse_buf_failed(buf))
 		mse_buf_truncate(buf, buf->len - 1);
 	mse_buf_append_char(buf, '}');

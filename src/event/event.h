@@ -9,6 +9,16 @@
 #include "event/uuid.h"
 #include "event/vocabulary.h"
 
+/* Parameters that many events share, in the form in which they stand in a
+   record: what does not change is printed once. */
+struct mse_printed {
+	uint64_t set;             /* bit 1 << enum mse_param */
+	const char *text;         /* members, a comma behind each */
+	size_t len;
+};
+
+#define MSE_EVENT_PRINTED_MAX 3
+
 /*
  * One event on its way into the journal. Holds borrowed pointers only: they
  * must live until mse_event_write(). Strings need not be valid UTF-8; what
@@ -36,6 +46,9 @@ struct mse_event {
 		const char *string;
 		uint64_t number;  /* a BOOL: 0 or 1 */
 	} values[MSE_PARAM_COUNT];
+	/* The rest of its parameters, up to the first NULL. What is in one of
+	   them is not set beside it. */
+	const struct mse_printed *printed[MSE_EVENT_PRINTED_MAX];
 };
 
 /* Gives the event its id for life and its time; sets `timestamp`. */
@@ -48,6 +61,11 @@ void mse_event_set_number(struct mse_event *event, enum mse_param param,
 			  uint64_t value);
 void mse_event_set_bool(struct mse_event *event, enum mse_param param,
 			bool value);
+
+/* Appends those of these parameters that are set, as struct mse_printed has
+   them; returns which they were. */
+uint64_t mse_event_print(const struct mse_event *event, uint64_t params,
+			 struct mse_buf *buf);
 
 /* Appends one journal record: RS, JSON object, LF (RFC 7464). Members in
    this order: id type time user owner mailbox [oldMailbox] [cause]
