@@ -6,7 +6,8 @@
  * messages) and may fail by that. What the storage has committed is reported
  * before they begin: in the order in which it happened, with the numbers of
  * that moment, and whatever they return. Hence a second place in the order of
- * the plugins, as Dovecot's mail_crypt has one.
+ * the plugins, as Dovecot's mail_crypt has one; it is not taken where no
+ * other plugin has to do with commits.
  */
 
 #include "lib.h"
@@ -71,13 +72,12 @@ mailhook_committed(struct mailhook_transaction *mt, struct mailbox *box,
 	mailhook_error_restore(box->storage, &error);
 }
 
-static int
-mailhook_commit(struct mailbox_transaction_context *t,
-		struct mail_transaction_commit_changes *changes_r)
+int mailhook_commit_reported(struct mailbox_transaction_context *t,
+			     struct mail_transaction_commit_changes *changes_r,
+			     mailhook_commit_func_t *commit)
 {
 	struct mailhook_transaction *mt = mailhook_transaction_peek(t);
 	struct mailbox *box = t->box;
-	union mailbox_module_context *mbox = MAILHOOK_COMMIT_CONTEXT(box);
 	const ARRAY_TYPE(seq_range) *conflicts;
 	struct mailhook_intent intent;
 	int ret;
@@ -86,7 +86,7 @@ mailhook_commit(struct mailbox_transaction_context *t,
 	/* The caller's own array, filled by the commit. */
 	conflicts = t->itrans != NULL ? t->itrans->conflict_seqs : NULL;
 	/* t is freed in here. */
-	ret = mbox->super.transaction_commit(t, changes_r);
+	ret = commit(t, changes_r);
 	if (ret == 0 && mt != NULL) T_BEGIN {
 		mailhook_committed(mt, box, changes_r, conflicts);
 	} T_END;
@@ -94,14 +94,32 @@ mailhook_commit(struct mailbox_transaction_context *t,
 	return ret;
 }
 
+static int
+mailhook_commit(struct mailbox_transaction_context *t,
+		struct mail_transaction_commit_changes *changes_r)
+{
+	union mailbox_module_context *mbox = MAILHOOK_COMMIT_CONTEXT(t->box);
+
+	return mailhook_commit_reported(t, changes_r,
+					mbox->super.transaction_commit);
+}
+
 static void mailhook_commit_allocated(struct mailbox *box)
 {
+	struct mailhook_mailbox *outermost = mailhook_mailbox_get(box);
 	struct mailbox_vfuncs *v = box->vlast;
 	union mailbox_module_context *mbox;
 
 	/* Our outermost hook was called before and has decided. */
-	if (mailhook_mailbox_get(box) == NULL)
+	if (outermost == NULL)
 		return;
+	/* Nobody between: each place costs a mailbox some thousand
+	   instructions. */
+	if (outermost->module_ctx.super.transaction_commit ==
+	    v->transaction_commit) {
+		outermost->commits = TRUE;
+		return;
+	}
 	mbox = p_new(box->pool, union mailbox_module_context, 1);
 	mbox->super = *v;
 	box->vlast = &mbox->super;

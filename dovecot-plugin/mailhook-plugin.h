@@ -186,6 +186,8 @@ struct mailhook_mailbox {
 	   many mailboxes are opened for one. */
 	bool used;
 	struct mse_printed printed_url, printed_name;
+	bool commits; /* nobody is between our transaction_commit and the
+			 storage's */
 	const char *quota_due; /* why quotas change at the next sync; or NULL */
 	/* While the mailbox is being deleted: that its mails were expunged,
 	   which is told only if the mailbox stays. */
@@ -253,8 +255,16 @@ void mailhook_mail_allocated(struct mail *mail);
 
 /* mailhook-commit.c: reports what the storage commits. */
 
+typedef int
+mailhook_commit_func_t(struct mailbox_transaction_context *t,
+		       struct mail_transaction_commit_changes *changes_r);
+
 void mailhook_commit_init(void);
 void mailhook_commit_deinit(void);
+/* The storage's commit, and the report. */
+int mailhook_commit_reported(struct mailbox_transaction_context *t,
+			     struct mail_transaction_commit_changes *changes_r,
+			     mailhook_commit_func_t *commit);
 
 /* mailhook-acl.c */
 

@@ -187,15 +187,29 @@ void mailhook_transaction_make_id(struct mailhook_transaction *mt)
 	mt->has_id = TRUE;
 }
 
-/* A hint only: the command's event may be gone already (data stack). */
-static const char *mailhook_reason(struct mailbox *box)
+/* Whether what goes on now has a reason code that begins so. A hint only: the
+   command's event may be gone already. */
+static bool mailhook_has_reason(struct mailbox *box, const char *begin)
 {
-	struct event *event = event_get_global();
-	const char *reason;
+	const struct event *event = event_get_global();
+	const struct event_field *field;
+	const char *const *reason;
+	size_t len = strlen(begin);
 
-	reason = event_find_field_recursive_str(event != NULL ? event :
-						box->event, EVENT_REASON_CODE);
-	return reason != NULL ? reason : "";
+	if (event == NULL)
+		event = box->event;
+	for (; event != NULL; event = event_get_parent(event)) {
+		field = event_find_field_nonrecursive(event, EVENT_REASON_CODE);
+		if (field == NULL ||
+		    field->value_type != EVENT_FIELD_VALUE_TYPE_STRLIST ||
+		    !array_is_created(&field->value.strlist))
+			continue;
+		array_foreach(&field->value.strlist, reason) {
+			if (strncmp(*reason, begin, len) == 0)
+				return TRUE;
+		}
+	}
+	return FALSE;
 }
 
 /* Saves */
@@ -210,7 +224,7 @@ const char *mailhook_save_cause(const struct mail_save_context *ctx)
 		return "sieve";
 	if (mailhook_is_delivery(t->box))
 		return "delivery";
-	if (strstr(mailhook_reason(t->box), "lazy_expunge:") != NULL)
+	if (mailhook_has_reason(t->box, "lazy_expunge:"))
 		return "lazy_expunge";
 	if (ctx->moving)
 		return "move";
@@ -404,18 +418,17 @@ static const char *
 mailhook_expunge_cause(const struct mailhook_transaction *mt, struct mail *mail)
 {
 	const struct mail_private *pmail = (const struct mail_private *)mail;
-	const char *reason;
 
 	if (pmail->autoexpunged)
 		return "autoexpunge";
-	reason = mailhook_reason(mail->box);
-	if (strstr(reason, "lazy_expunge:") != NULL)
+	if (mailhook_has_reason(mail->box, "lazy_expunge:"))
 		return "lazy_expunge";
 	if (mt->left_by != NULL)
 		return mt->left_by;
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
-	return strstr(reason, "imap:cmd_close") != NULL ? "close" : "expunge";
+	return mailhook_has_reason(mail->box, "imap:cmd_close") ? "close" :
+		"expunge";
 }
 
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
@@ -425,9 +438,8 @@ void mailhook_transaction_expunge(struct mailhook_transaction *mt,
 	ARRAY_TYPE(seq_range) *uids;
 	bool expire;
 
-	if (mt->expunge_cause == NULL) T_BEGIN {
+	if (mt->expunge_cause == NULL)
 		mt->expunge_cause = mailhook_expunge_cause(mt, mail);
-	} T_END;
 	/* A service that expires mail may also move some. */
 	expire = pmail->autoexpunged || (mt->expunges_expire &&
 		(mt->left_by == NULL || mt->expunge_cause != mt->left_by));
@@ -503,13 +515,11 @@ static const char *mailhook_keep(struct mailhook_transaction *mt,
 static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
 					struct mail *mail)
 {
-	const char *reason;
-
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
-	reason = mailhook_reason(mail->box);
-	return strstr(reason, "imap:cmd_fetch") != NULL ||
-		strstr(reason, "imap:fetch") != NULL ? "fetch" : "store";
+	return mailhook_has_reason(mail->box, "imap:cmd_fetch") ||
+		mailhook_has_reason(mail->box, "imap:fetch") ? "fetch" :
+		"store";
 }
 
 /* The mail's change: the first state before and the last one after, so that a
@@ -524,9 +534,8 @@ mailhook_change_get(struct mailhook_transaction *mt, struct mail *mail)
 	if (!array_is_created(&mt->changes))
 		p_array_init(&mt->changes, mt->pool, 4);
 	idx = array_count(&mt->changes);
-	if (mt->flags_cause == NULL) T_BEGIN {
+	if (mt->flags_cause == NULL)
 		mt->flags_cause = mailhook_flags_cause(mt, mail);
-	} T_END;
 	if (idx > 0)
 		last = array_back(&mt->changes);
 	/* Mostly they come in order. */
@@ -597,7 +606,11 @@ mailhook_transaction_commit(struct mailbox_transaction_context *t,
 
 	mailhook_attributes_intend(attributes, box, &intent);
 	/* t is freed in here, and mailhook-commit.c has its turn. */
-	ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
+	if (mbox->commits)
+		ret = mailhook_commit_reported(t, changes_r,
+			mbox->module_ctx.super.transaction_commit);
+	else
+		ret = mbox->module_ctx.super.transaction_commit(t, changes_r);
 	if (ret < 0 && mt != NULL)
 		mailhook_quota_commit_failed(mt, box);
 	if (mt != NULL)
