@@ -82,27 +82,10 @@ char *mse_buf_reserve(struct mse_buf *buf, size_t len)
 	return buf_reserve(buf, len) ? buf->data + buf->len : NULL;
 }
 
-void mse_buf_append(struct mse_buf *buf, const void *data, size_t len)
+void mse_buf_append_slowly(struct mse_buf *buf, const void *data, size_t len)
 {
-	if (!buf_reserve(buf, len))
-		return;
-	if (len > 0)
-		memcpy(buf->data + buf->len, data, len);
-	buf->len += len;
-	buf->data[buf->len] = '\0';
-}
-
-void mse_buf_append_str(struct mse_buf *buf, const char *str)
-{
-	mse_buf_append(buf, str, strlen(str));
-}
-
-void mse_buf_append_char(struct mse_buf *buf, char c)
-{
-	if (!buf_reserve(buf, 1))
-		return;
-	buf->data[buf->len++] = c;
-	buf->data[buf->len] = '\0';
+	if (buf_reserve(buf, len))
+		mse_buf_append(buf, data, len);
 }
 
 void mse_buf_append_number(struct mse_buf *buf, uint64_t number)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * A growing byte buffer with a limit from birth. A failed append (limit or
@@ -27,13 +28,33 @@ void mse_buf_reset(struct mse_buf *buf);
 /* Cuts the buffer back to len (<= buf->len); does not forget a failure. */
 void mse_buf_truncate(struct mse_buf *buf, size_t len);
 
-void mse_buf_append(struct mse_buf *buf, const void *data, size_t len);
+/* Where there is no room yet, or will be none. */
+void mse_buf_append_slowly(struct mse_buf *buf, const void *data, size_t len);
+static inline void
+mse_buf_append(struct mse_buf *buf, const void *data, size_t len)
+{
+	/* size - len is 0 only before the first octet. */
+	if (buf->failed || len >= buf->size - buf->len) {
+		mse_buf_append_slowly(buf, data, len);
+		return;
+	}
+	if (len > 0)
+		memcpy(buf->data + buf->len, data, len);
+	buf->len += len;
+	buf->data[buf->len] = '\0';
+}
 /* Room for len octets behind what is there, and for a NUL; NULL if there is
    none (the buffer has failed). Who writes there adds to buf->len and ends
    with a NUL. */
 char *mse_buf_reserve(struct mse_buf *buf, size_t len);
-void mse_buf_append_str(struct mse_buf *buf, const char *str);
-void mse_buf_append_char(struct mse_buf *buf, char c);
+static inline void mse_buf_append_str(struct mse_buf *buf, const char *str)
+{
+	mse_buf_append(buf, str, strlen(str));
+}
+static inline void mse_buf_append_char(struct mse_buf *buf, char c)
+{
+	mse_buf_append(buf, &c, 1);
+}
 /* In decimal. */
 void mse_buf_append_number(struct mse_buf *buf, uint64_t number);
 void mse_buf_appendf(struct mse_buf *buf, const char *format, ...)

@@ -52,9 +52,11 @@ static void write_param(const struct mse_event *event, unsigned int param,
 	const struct mse_param_key *key = mse_param_key(param);
 
 	mse_buf_append(buf, key->text, key->len);
-	if (param == MSE_PARAM_TIMESTAMP)
-		write_string(buf, timestamp);
-	else if (key->kind == MSE_KIND_STRING)
+	if (param == MSE_PARAM_TIMESTAMP) {
+		mse_buf_append_char(buf, '"');
+		mse_buf_append_str(buf, timestamp);
+		mse_buf_append_str(buf, "\",");
+	} else if (key->kind == MSE_KIND_STRING)
 		write_string(buf, event->values[param].string);
 	else if (key->kind == MSE_KIND_NUMBER)
 		write_number(buf, event->values[param].number);
@@ -117,16 +119,29 @@ static void write_data(const struct mse_event *event, const char *timestamp,
 	mse_buf_append_char(buf, '}');
 }
 
+/* RS, and the members that each event has; none of them needs escapes. */
+static void write_head(const struct mse_event *event, const char *timestamp,
+		       struct mse_buf *buf)
+{
+	static const char begin[] = { MSE_RECORD_SEPARATOR, '{', '"', 'i', 'd',
+				      '"', ':', '"' };
+
+	mse_buf_append(buf, begin, sizeof(begin));
+	mse_buf_append_str(buf, event->id);
+	mse_buf_append_str(buf, "\",\"type\":\"");
+	mse_buf_append_str(buf, mse_event_type_name(event->type));
+	mse_buf_append_str(buf, "\",\"time\":\"");
+	mse_buf_append_str(buf, timestamp);
+	mse_buf_append_str(buf, "\",");
+}
+
 void mse_event_write(const struct mse_event *event, struct mse_buf *buf)
 {
 	const char *owner = event->owner != NULL ? event->owner : event->user;
 	char timestamp[MSE_TIMESTAMP_SIZE];
 
 	mse_timestamp_format(event->time_ms, timestamp);
-	mse_buf_append(buf, (const char [2]){ MSE_RECORD_SEPARATOR, '{' }, 2);
-	WRITE_MEMBER(buf, "id", event->id);
-	WRITE_MEMBER(buf, "type", mse_event_type_name(event->type));
-	WRITE_MEMBER(buf, "time", timestamp);
+	write_head(event, timestamp, buf);
 	WRITE_MEMBER(buf, "user", event->user);
 	WRITE_MEMBER(buf, "owner", owner);
 	WRITE_MEMBER(buf, "mailbox", event->mailbox);

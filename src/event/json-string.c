@@ -57,6 +57,12 @@ static size_t plain_length(const char *data, size_t len)
 		if (not_plain(word) != 0)
 			break;
 	}
+	/* The last octets, some of them for the second time. */
+	if (len - pos < sizeof(word) && len >= sizeof(word)) {
+		memcpy(&word, data + len - sizeof(word), sizeof(word));
+		if (not_plain(word) == 0)
+			return len;
+	}
 	while (pos < len && is_plain[(unsigned char)data[pos]])
 		pos++;
 	return pos;
