@@ -63,7 +63,7 @@ const char *mailhook_mailbox_url(struct mailbox *box,
 	return mbox->url;
 }
 
-static const char *mailhook_message_url(const char *url, uint32_t uid)
+const char *mailhook_message_url(const char *url, uint32_t uid)
 {
 	return t_strconcat(url, "/;UID=", dec2str(uid), NULL);
 }

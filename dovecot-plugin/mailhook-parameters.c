@@ -94,25 +94,32 @@ void mailhook_parameters_ask(struct mail_save_context *ctx)
 	mailhook_ask_headers(mt, ctx->dest_mail);
 }
 
-/* Strings are kept by where they begin, because their buffer moves. 0: none,
-   or no room. */
-static size_t mailhook_keep_text(struct mailhook_transaction *mt,
-				 const char *text, size_t len)
+/* Strings are kept by where they begin, because their buffer moves, and made
+   where they are kept. 0: none, or no room. */
+#define MAILHOOK_CUT "\xe2\x80\xa6"
+
+/* So many octets, a NUL, and what stands for the rest of a text. NULL: none. */
+static char *mailhook_text_room(struct mailhook_transaction *mt, size_t len)
 {
 	struct mse_buf *texts = &mt->texts;
-	size_t start;
+	char *room;
 
 	/* So that 0 is no beginning. */
 	if (texts->len == 0)
 		mse_buf_append_char(texts, '\0');
-	start = texts->len;
-	mse_buf_append(texts, text, len);
-	mse_buf_append_char(texts, '\0');
-	if (!mse_buf_failed(texts))
-		return start;
-	mse_buf_truncate(texts, start);
+	room = mse_buf_reserve(texts, len + strlen(MAILHOOK_CUT) + 1);
 	texts->failed = false;
-	return 0;
+	return room;
+}
+
+/* What has been put there. */
+static size_t mailhook_text_keep(struct mailhook_transaction *mt, size_t len)
+{
+	size_t start = mt->texts.len;
+
+	mt->texts.len += len;
+	mse_buf_append_char(&mt->texts, '\0');
+	return start;
 }
 
 static const char *mailhook_kept_text(const struct mailhook_transaction *mt,
@@ -125,84 +132,101 @@ static size_t mailhook_take_body_structure(struct mailhook_transaction *mt,
 					   struct mail *mail)
 {
 	const char *inside;
-	string_t *text;
+	char *room;
+	size_t len;
 
 	if (mail_get_special(mail, MAIL_FETCH_IMAP_BODYSTRUCTURE,
-			     &inside) < 0 ||
-	    strlen(inside) > MAILHOOK_BODY_STRUCTURE_MAX)
+			     &inside) < 0)
+		return 0;
+	len = strlen(inside);
+	room = len > MAILHOOK_BODY_STRUCTURE_MAX ? NULL :
+		mailhook_text_room(mt, len + 2);
+	if (room == NULL)
 		return 0;
 	/* As in a FETCH response. */
-	text = t_str_new(strlen(inside) + 2);
-	str_append_c(text, '(');
-	str_append(text, inside);
-	str_append_c(text, ')');
-	return mailhook_keep_text(mt, str_c(text), str_len(text));
+	room[0] = '(';
+	memcpy(room + 1, inside, len);
+	room[len + 1] = ')';
+	return mailhook_text_keep(mt, len + 2);
 }
 
-/* Folded lines become one. A NUL becomes what is no character. */
-static const char *mailhook_unfold(const unsigned char *raw, size_t len,
-				   size_t *len_r)
+/* Folded lines become one. A NUL becomes what is no character. plain: neither
+   encoded words nor anything that is not ASCII. Returns the length. */
+static size_t mailhook_unfold(const unsigned char *raw, size_t len,
+			      char *line, bool *plain_r)
 {
-	string_t *line;
+	unsigned char all = 0, c;
+	char *end = line;
 	size_t i;
 
-	len = I_MIN(len, MAILHOOK_RAW_HEADER_MAX);
-	line = t_str_new(len + 1);
+	*plain_r = TRUE;
 	for (i = 0; i < len; i++) {
-		if (raw[i] == '\n') {
+		c = raw[i];
+		if (c == '\n') {
 			if (i + 1 < len && (raw[i + 1] == ' ' ||
 					    raw[i + 1] == '\t'))
 				i++;
-			str_append_c(line, ' ');
-		} else if (raw[i] == '\0') {
-			str_append_c(line, 0x80);
-		} else if (raw[i] != '\r') {
-			str_append_c(line, raw[i]);
+			c = ' ';
+		} else if (c == '\0') {
+			c = 0x80;
+		} else if (c == '\r') {
+			continue;
+		} else if (c == '?' && end > line && end[-1] == '=') {
+			*plain_r = FALSE;
 		}
+		all |= c;
+		*end++ = (char)c;
 	}
-	*len_r = str_len(line);
-	return str_c(line);
+	if (all >= 0x80)
+		*plain_r = FALSE;
+	return (size_t)(end - line);
 }
 
 /* Encoded words can bring anything, NUL and line ends too. What is too long
-   ends with "…". */
-static void mailhook_make_readable(string_t *text)
+   ends with "…". Returns the length. */
+static size_t mailhook_make_readable(char *text, size_t len)
 {
-	char *data = str_c_modifiable(text);
-	size_t len = str_len(text), i;
+	size_t i;
 
 	for (i = 0; i < len; i++) {
-		if ((unsigned char)data[i] < 0x20 || data[i] == 0x7f)
-			data[i] = ' ';
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			text[i] = ' ';
 	}
-	while (len > 0 && data[len - 1] == ' ')
+	while (len > 0 && text[len - 1] == ' ')
 		len--;
-	if (len <= MAILHOOK_HEADER_MAX) {
-		str_truncate(text, len);
-		return;
-	}
+	if (len <= MAILHOOK_HEADER_MAX)
+		return len;
 	/* Not within a character. */
 	for (len = MAILHOOK_HEADER_MAX;
-	     len > 0 && (data[len] & 0xc0) == 0x80; len--)
+	     len > 0 && (text[len] & 0xc0) == 0x80; len--)
 		;
-	str_truncate(text, len);
-	str_append(text, "\xe2\x80\xa6");
+	memcpy(text + len, MAILHOOK_CUT, strlen(MAILHOOK_CUT));
+	return len + strlen(MAILHOOK_CUT);
 }
 
 /* RFC 2047 decoded, in one line of text. */
 static size_t mailhook_take_header(struct mailhook_transaction *mt,
 				   const unsigned char *raw, size_t raw_len)
 {
-	const char *line;
+	size_t len = I_MIN(raw_len, MAILHOOK_RAW_HEADER_MAX);
+	char *room = mailhook_text_room(mt, len);
 	string_t *text;
-	size_t len;
+	bool plain;
 
-	line = mailhook_unfold(raw, raw_len, &len);
-	text = t_str_new(len + 1);
-	message_header_decode_utf8((const unsigned char *)line, len, text,
-				   NULL);
-	mailhook_make_readable(text);
-	return mailhook_keep_text(mt, str_c(text), str_len(text));
+	if (room == NULL)
+		return 0;
+	len = mailhook_unfold(raw, len, room, &plain);
+	if (!plain) T_BEGIN {
+		text = t_str_new(len + 1);
+		message_header_decode_utf8((const unsigned char *)room, len,
+					   text, NULL);
+		len = str_len(text);
+		room = mailhook_text_room(mt, len);
+		if (room != NULL)
+			memcpy(room, str_data(text), len);
+	} T_END;
+	return room == NULL ? 0 :
+		mailhook_text_keep(mt, mailhook_make_readable(room, len));
 }
 
 static bool mailhook_is_blank(unsigned char c)
@@ -257,11 +281,8 @@ static void mailhook_take_fields(struct mailhook_transaction *mt,
 					  &value) ||
 		    taken->headers[header] != 0)
 			continue;
-		T_BEGIN {
-			taken->headers[header] = mailhook_take_header(
-				mt, data + begin + value,
-				end - begin - value);
-		} T_END;
+		taken->headers[header] = mailhook_take_header(
+			mt, data + begin + value, end - begin - value);
 	}
 }
 

@@ -204,6 +204,8 @@ const char *mailhook_mailbox_guid(struct mailbox *box);
 /* mailhook_place_url() of a place that is this mailbox, made once. */
 const char *mailhook_mailbox_url(struct mailbox *box,
 				 const struct mailhook_place *place);
+/* Of a message in the mailbox that has this URL. Data stack. */
+const char *mailhook_message_url(const char *url, uint32_t uid);
 /* To an event of this mailbox, whose URL is url; uid: its message's, or 0. */
 void mailhook_mailbox_set(struct mailbox *box, struct mse_event *event,
 			  const char *url, uint32_t uid);

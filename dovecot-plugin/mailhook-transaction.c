@@ -237,10 +237,13 @@ static const char *mailhook_flag_names(pool_t pool, struct mail *mail)
 {
 	const char *const *keywords = mail_get_keywords(mail);
 	enum mail_flags flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
-	string_t *names = t_str_new(64);
+	string_t *names;
 
+	if (flags == 0 && (keywords == NULL || keywords[0] == NULL))
+		return NULL;
+	names = t_str_new(64);
 	imap_write_flags(names, flags, keywords);
-	return str_len(names) == 0 ? NULL : p_strdup(pool, str_c(names));
+	return p_strdup(pool, str_c(names));
 }
 
 static const char *mailhook_source_uri(pool_t pool, struct mail *mail)
@@ -251,7 +254,8 @@ static const char *mailhook_source_uri(pool_t pool, struct mail *mail)
 	if (mail->box->view != NULL)
 		place.uidvalidity =
 			mail_index_get_header(mail->box->view)->uid_validity;
-	return p_strdup(pool, mailhook_place_url(&place, mail->uid));
+	return p_strdup(pool, mailhook_message_url(
+		mailhook_mailbox_url(mail->box, &place), mail->uid));
 }
 
 /* Its place among this transaction's appends. FALSE if the backend gave the
@@ -270,6 +274,19 @@ static bool mailhook_save_idx(const struct mail_save_context *ctx,
 	return TRUE;
 }
 
+static bool mailhook_size_get(struct mail *mail, uint64_t *size_r)
+{
+	uoff_t size;
+	bool known;
+
+	mail_storage_last_error_push(mail->box->storage);
+	known = mail_get_virtual_size(mail, &size) == 0;
+	mail_storage_last_error_pop(mail->box->storage);
+	if (known)
+		*size_r = size;
+	return known;
+}
+
 static void mailhook_note_save(struct mailhook_transaction *mt,
 			       struct mail_save_context *ctx,
 			       struct mail *mail, struct mail *src,
@@ -278,7 +295,6 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	struct mailbox *box = ctx->transaction->box;
 	struct mailhook_save save;
 	unsigned int idx;
-	uoff_t size;
 
 	if (!mailhook_save_idx(ctx, mail, &idx))
 		return;
@@ -288,10 +304,12 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 		return;
 	save.used = TRUE;
 	save.failed = failed;
+	/* Where a file was linked the copy would be opened for its size; the
+	   source is known, or open. */
+	save.size_known = (src != NULL && !ctx->copying_via_save &&
+			   mailhook_size_get(src, &save.size)) ||
+		mailhook_size_get(mail, &save.size);
 	mail_storage_last_error_push(box->storage);
-	save.size_known = mail_get_virtual_size(mail, &size) == 0;
-	if (save.size_known)
-		save.size = size;
 	save.flag_names = mailhook_flag_names(mt->pool, mail);
 	save.cause = mailhook_save_cause(ctx);
 	/* A second LMTP recipient's mail comes from the first one's INBOX:
