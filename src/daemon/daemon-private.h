@@ -18,6 +18,7 @@ struct event_base;
 #define MSE_FILES_MS 1000         /* awake, it looks no more often */
 #define MSE_THICK_US 250          /* events come closer than that: */
 #define MSE_REST_US 400           /* it is not woken for so long */
+#define MSE_IDLE_MS 10000         /* then it gives memory back */
 #define MSE_SIGNALS 3
 #define MSE_OLD_CONFS 16          /* then a reload waits for answers */
 
@@ -50,6 +51,8 @@ struct mse_daemon {
 	uint64_t forced_releases; /* journal files some endpoint had not read */
 	int64_t started_ms, derive_at_ms, upkeep_at_ms, files_at_ms;
 	int64_t grew_at_us; /* the last time the journal woke us */
+	int64_t busy_at_ms; /* the last time there was something to do */
+	bool gave_back;     /* since then */
 	bool derive_due;   /* the journal grew or commits completed */
 	bool reload_due;   /* as soon as it may */
 	bool hurry;        /* a tail has more to read: pass again at once */

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "daemon/control.h"
 #include "daemon/log.h"
+#include "daemon/memory.h"
 #include "daemon/overview.h"
 #include "daemon/web.h"
 #include "deliver/deliver.h"
@@ -101,6 +102,7 @@ static void mse_daemon_grew(evutil_socket_t fd, short what, void *context)
 	if (now_us - daemon->grew_at_us < MSE_THICK_US)
 		mse_daemon_rest(daemon);
 	daemon->grew_at_us = now_us;
+	daemon->busy_at_ms = now_us / 1000;
 }
 
 static void mse_daemon_rested(evutil_socket_t fd, short what, void *context)
@@ -110,10 +112,12 @@ static void mse_daemon_rested(evutil_socket_t fd, short what, void *context)
 
 	if (read(fd, &times, sizeof(times)) != (ssize_t)sizeof(times))
 		return;
-	if (mse_journal_watch_drain(daemon->journal))
+	if (mse_journal_watch_drain(daemon->journal)) {
 		daemon->derive_due = true;
-	else if (event_add(daemon->watch, NULL) == 0)
+		daemon->busy_at_ms = mse_daemon_now();
+	} else if (event_add(daemon->watch, NULL) == 0) {
 		return;
+	}
 	mse_daemon_rest(daemon);
 }
 
@@ -256,6 +260,29 @@ static void mse_daemon_run_stop(struct mse_daemon *daemon, int64_t now)
 	daemon->stop_at_ms = now + 1000;
 }
 
+/* What nothing has needed for a while. Returns when to ask again: what is out
+   or due wakes the daemon itself. */
+static int64_t mse_daemon_give_back(struct mse_daemon *daemon, int64_t now)
+{
+	int64_t at_ms;
+
+	if (!mse_deliver_is_idle(daemon->deliver) ||
+	    !mse_derive_is_idle(daemon->derive)) {
+		daemon->busy_at_ms = now;
+		daemon->gave_back = false;
+		return INT64_MAX;
+	}
+	at_ms = daemon->busy_at_ms + MSE_IDLE_MS;
+	if (now < at_ms) {
+		daemon->gave_back = false;
+		return at_ms;
+	}
+	if (!daemon->gave_back)
+		mse_memory_give_back();
+	daemon->gave_back = true;
+	return INT64_MAX;
+}
+
 static void mse_daemon_set_timer(struct mse_daemon *daemon, int64_t at_ms)
 {
 	int64_t wait_ms = at_ms - mse_daemon_now();
@@ -271,7 +298,7 @@ static void mse_daemon_set_timer(struct mse_daemon *daemon, int64_t at_ms)
 static void mse_daemon_pass(struct mse_daemon *daemon)
 {
 	int64_t now = mse_daemon_now(), at_ms = now + MSE_SAFETY_MS;
-	int64_t deliver_at_ms;
+	int64_t deliver_at_ms, give_back_at_ms;
 
 	mse_daemon_run_derive(daemon, now);
 	mse_daemon_run_reload(daemon);
@@ -297,6 +324,9 @@ static void mse_daemon_pass(struct mse_daemon *daemon)
 		at_ms = daemon->derive_at_ms;
 	if (daemon->stopping && daemon->stop_at_ms < at_ms)
 		at_ms = daemon->stop_at_ms;
+	give_back_at_ms = mse_daemon_give_back(daemon, now);
+	if (give_back_at_ms < at_ms)
+		at_ms = give_back_at_ms;
 	mse_daemon_set_timer(daemon, at_ms);
 	mse_log_flush();
 }

@@ -207,6 +207,15 @@ static int give_up_rights(const struct mse_daemon_options *options)
 	return 0;
 }
 
+/* libcurl's other protocols bring GnuTLS along, which would set itself up
+   before main() for nobody. This is what it asks whether it shall
+   (GNUTLS_SKIP_GLOBAL_INIT of its header); who uses it after all does it then. */
+int _gnutls_global_init_skip(void);
+int _gnutls_global_init_skip(void)
+{
+	return 1;
+}
+
 int main(int argc, char *argv[])
 {
 	struct mse_daemon_options options = {

@@ -179,6 +179,11 @@ class Daemon:
                 for line in status.splitlines() if line.startswith("Vm")}
         return pick["VmRSS"], pick["VmHWM"]
 
+    def own(self):
+        """Octets of what is resident that no file holds."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
     def switches(self):
         """Voluntary context switches, all threads: how often it woke."""
         total = 0
