@@ -28,6 +28,7 @@
 #include "daemon/web.h"
 #include "deliver/deliver.h"
 #include "derive/derive.h"
+#include "http/http.h"
 #include "journal/journal.h"
 #include "ledger/worker.h"
 
@@ -277,8 +278,10 @@ static int64_t mse_daemon_give_back(struct mse_daemon *daemon, int64_t now)
 		daemon->gave_back = false;
 		return at_ms;
 	}
-	if (!daemon->gave_back)
+	if (!daemon->gave_back) {
+		mse_http_trim(daemon->http);
 		mse_memory_give_back();
+	}
 	daemon->gave_back = true;
 	return INT64_MAX;
 }

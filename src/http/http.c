@@ -204,6 +204,16 @@ int mse_http_new(struct event_base *base, struct mse_http **http_r,
 	return 0;
 }
 
+void mse_http_trim(struct mse_http *http)
+{
+	struct mse_http_transfer *transfer;
+
+	while ((transfer = http->spare.first) != NULL) {
+		mse_http_list_remove(&http->spare, transfer);
+		mse_http_transfer_free(transfer);
+	}
+}
+
 void mse_http_free(struct mse_http **http_p)
 {
 	struct mse_http *http = *http_p;
@@ -217,10 +227,7 @@ void mse_http_free(struct mse_http **http_p)
 		mse_http_cancel(&http->transport, transfer->request);
 	if (http->multi != NULL)
 		mse_http_dispatch(http);
-	while ((transfer = http->spare.first) != NULL) {
-		mse_http_list_remove(&http->spare, transfer);
-		mse_http_transfer_free(transfer);
-	}
+	mse_http_trim(http);
 	while ((forgotten = http->forgotten) != NULL) {
 		http->forgotten = forgotten->next;
 		free(forgotten);

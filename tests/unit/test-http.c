@@ -378,6 +378,107 @@ static void test_idle_connection_ends(void **state)
 	event_base_free(base);
 }
 
+#define BURST 8
+
+static int listen_here(char *url, size_t size)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	socklen_t len = sizeof(address);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address,
+			      sizeof(address)), 0);
+	assert_int_equal(listen(fd, 2 * BURST), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	(void)snprintf(url, size, "http://127.0.0.1:%u/",
+		       ntohs(address.sin_port));
+	return fd;
+}
+
+static void answer_all(const int fds[BURST])
+{
+	static const char answer[] =
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	char request[4096];
+	unsigned int i;
+
+	for (i = 0; i < BURST; i++) {
+		if (recv(fds[i], request, sizeof(request), MSG_DONTWAIT) > 0)
+			assert_int_equal(write(fds[i], answer,
+					       sizeof(answer) - 1),
+					 sizeof(answer) - 1);
+	}
+}
+
+static void post_to(struct mse_http *http, const char *url,
+		    struct mse_request *request, struct result *result)
+{
+	struct mse_transport *transport = mse_http_transport(http);
+
+	memset(request, 0, sizeof(*request));
+	memset(result, 0, sizeof(*result));
+	request->endpoint = "one";
+	request->url = url;
+	request->body = "{}";
+	request->body_len = 2;
+	request->timeout_ms = request->connect_timeout_ms = 60000;
+	request->done = done;
+	request->context = result;
+	assert_int_equal(transport->post(transport, request), 0);
+}
+
+static void finish(struct event_base *base, const int fds[BURST],
+		   const struct result *result)
+{
+	while (result->calls == 0) {
+		answer_all(fds);
+		(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	assert_int_equal(result->answer.status, 200);
+}
+
+/* Requests at once, then one after the other: all on the same connections,
+   and none of those is closed. */
+static void test_connections_of_a_burst_stay(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct mse_request requests[BURST];
+	struct result results[BURST];
+	struct mse_error error;
+	struct mse_http *http;
+	int fd, fds[BURST];
+	char url[64], octet;
+	unsigned int i;
+
+	assert_int_equal(mse_http_new(base, &http, &error), 0);
+	fd = listen_here(url, sizeof(url));
+	for (i = 0; i < BURST; i++)
+		post_to(http, url, &requests[i], &results[i]);
+	for (i = 0; i < BURST;) {
+		(void)event_base_loop(base, EVLOOP_NONBLOCK);
+		fds[i] = accept(fd, NULL, NULL);
+		if (fds[i] >= 0)
+			i++;
+	}
+	for (i = 0; i < BURST; i++)
+		finish(base, fds, &results[i]);
+	/* What this frees is no connection. */
+	mse_http_trim(http);
+	for (i = 0; i < BURST; i++) {
+		post_to(http, url, &requests[0], &results[0]);
+		finish(base, fds, &results[0]);
+	}
+	assert_int_equal(accept(fd, NULL, NULL), -1);
+	for (i = 0; i < BURST; i++) {
+		assert_int_equal(recv(fds[i], &octet, 1, MSG_DONTWAIT), -1);
+		close(fds[i]);
+	}
+	close(fd);
+	mse_http_free(&http);
+	event_base_free(base);
+}
+
 /* An answer that begins with a folded line, after one that had a header: with
    the sanitizers this shows that libcurl's handles, which are used again, do
    not write to what is freed. Such an answer may be refused. */
@@ -439,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_connection_is_kept),
 		cmocka_unit_test(test_idle_connection_is_watched),
 		cmocka_unit_test(test_idle_connection_ends),
+		cmocka_unit_test(test_connections_of_a_burst_stay),
 		cmocka_unit_test(test_folded_first_line)
 	};
 
