@@ -69,29 +69,28 @@ static void mailhook_imap_created(struct client **_client)
 typedef imap_client_created_func_t *
 mailhook_imap_hook_set_t(imap_client_created_func_t *new_hook);
 
-static mailhook_imap_hook_set_t *mailhook_imap_hook_set(void)
+/* The program's own; NULL: it is another program. */
+static mailhook_imap_hook_set_t *mailhook_imap_hook_set;
+
+bool mailhook_imap_init(void)
 {
-	return (mailhook_imap_hook_set_t *)
+	mailhook_imap_hook_set = (mailhook_imap_hook_set_t *)
 		dlsym(RTLD_DEFAULT, "imap_client_created_hook_set");
-}
-
-void mailhook_imap_init(void)
-{
-	mailhook_imap_hook_set_t *hook_set = mailhook_imap_hook_set();
-
-	if (hook_set != NULL)
-		mailhook_imap_next = hook_set(mailhook_imap_created);
+	if (mailhook_imap_hook_set == NULL)
+		return FALSE;
+	mailhook_imap_next =
+		mailhook_imap_hook_set(mailhook_imap_created);
+	return TRUE;
 }
 
 void mailhook_imap_deinit(void)
 {
-	mailhook_imap_hook_set_t *hook_set = mailhook_imap_hook_set();
 	imap_client_created_func_t *current;
 
-	if (hook_set == NULL)
+	if (mailhook_imap_hook_set == NULL)
 		return;
-	current = hook_set(mailhook_imap_next);
+	current = mailhook_imap_hook_set(mailhook_imap_next);
 	/* Somebody came behind us and goes before or after: theirs again. */
 	if (current != mailhook_imap_created)
-		(void)hook_set(current);
+		(void)mailhook_imap_hook_set(current);
 }

@@ -24,6 +24,10 @@ struct mailhook_dir {
 
 extern const char *mailhook_plugin_version;
 const char *mailhook_plugin_version = DOVECOT_ABI_VERSION;
+/* It needs no other plugin. Without saying so it would be asked in vain, which
+   is dearer. */
+extern const char *mailhook_plugin_dependencies[];
+const char *mailhook_plugin_dependencies[] = { NULL };
 
 static struct mailhook_dir *mailhook_dirs;
 static time_t mailhook_warned;
@@ -89,9 +93,9 @@ void mailhook_plugin_init(struct module *module)
 	(void)mailhook_appender(NULL);
 	mail_storage_hooks_add(module, &mailhook_hooks);
 	mailhook_commit_init();
-	mailhook_imap_init();
-	mailhook_pop3_init();
-	mailhook_submission_init();
+	/* A process is one of them at most, and imap more often than any. */
+	if (!mailhook_imap_init() && !mailhook_pop3_init())
+		(void)mailhook_submission_init();
 }
 
 void mailhook_plugin_deinit(void)

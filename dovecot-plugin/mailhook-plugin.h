@@ -61,14 +61,14 @@ void mailhook_session_end(struct mail_user *user);
 void mailhook_session_namespaces_created(struct mail_user *user);
 
 /* mailhook-imap.c, mailhook-pop3.c, mailhook-submission.c: the hooks of the
-   program this is, if it is that one. */
+   program this is. FALSE: it is not that one. */
 
-void mailhook_imap_init(void);
+bool mailhook_imap_init(void);
 void mailhook_imap_deinit(void);
-void mailhook_pop3_init(void);
+bool mailhook_pop3_init(void);
 void mailhook_pop3_deinit(void);
 void mailhook_pop3_opens_inbox(struct mail_user *user);
-void mailhook_submission_init(void);
+bool mailhook_submission_init(void);
 void mailhook_submission_deinit(void);
 
 /* mailhook-user.c */

@@ -51,29 +51,28 @@ static void mailhook_pop3_created(struct client **_client)
 typedef pop3_client_created_func_t *
 mailhook_pop3_hook_set_t(pop3_client_created_func_t *new_hook);
 
-static mailhook_pop3_hook_set_t *mailhook_pop3_hook_set(void)
+/* The program's own; NULL: it is another program. */
+static mailhook_pop3_hook_set_t *mailhook_pop3_hook_set;
+
+bool mailhook_pop3_init(void)
 {
-	return (mailhook_pop3_hook_set_t *)
+	mailhook_pop3_hook_set = (mailhook_pop3_hook_set_t *)
 		dlsym(RTLD_DEFAULT, "pop3_client_created_hook_set");
-}
-
-void mailhook_pop3_init(void)
-{
-	mailhook_pop3_hook_set_t *hook_set = mailhook_pop3_hook_set();
-
-	if (hook_set != NULL)
-		mailhook_pop3_next = hook_set(mailhook_pop3_created);
+	if (mailhook_pop3_hook_set == NULL)
+		return FALSE;
+	mailhook_pop3_next =
+		mailhook_pop3_hook_set(mailhook_pop3_created);
+	return TRUE;
 }
 
 void mailhook_pop3_deinit(void)
 {
-	mailhook_pop3_hook_set_t *hook_set = mailhook_pop3_hook_set();
 	pop3_client_created_func_t *current;
 
-	if (hook_set == NULL)
+	if (mailhook_pop3_hook_set == NULL)
 		return;
-	current = hook_set(mailhook_pop3_next);
+	current = mailhook_pop3_hook_set(mailhook_pop3_next);
 	/* Somebody came behind us and goes before or after: theirs again. */
 	if (current != mailhook_pop3_created)
-		(void)hook_set(current);
+		(void)mailhook_pop3_hook_set(current);
 }

@@ -41,7 +41,7 @@
 #define MAILHOOK_LIMITS_ARE_NEW "limits"
 
 static struct {
-	bool looked_up;
+	bool looked_up, loaded;
 	struct quota_root_iter *(*iter_box)(struct mailbox *box);
 	struct quota_root_iter *(*iter_user)(struct mail_user *user);
 	struct quota_root *(*iter_next)(struct quota_root_iter *iter);
@@ -70,9 +70,35 @@ struct mailhook_refusal {
 
 /* The quota plugin's functions */
 
-static void *mailhook_symbol(const char *name)
+static const struct {
+	const char *name;
+	void *function;
+} mailhook_quota_symbols[] = {
+	{ "quota_root_iter_init", &mailhook_quota.iter_box },
+	{ "quota_root_iter_init_user", &mailhook_quota.iter_user },
+	{ "quota_root_iter_next", &mailhook_quota.iter_next },
+	{ "quota_root_iter_deinit", &mailhook_quota.iter_deinit },
+	{ "quota_root_get_name", &mailhook_quota.get_name },
+	{ "quota_root_is_hidden", &mailhook_quota.is_hidden },
+	{ "quota_get_resource", &mailhook_quota.get_resource },
+};
+
+/* Ends with the first that is missing: to find that out the linker goes
+   through all libraries, and composes an error. */
+static bool mailhook_quota_look_up(void)
 {
-	return dlsym(RTLD_DEFAULT, name);
+	unsigned int i;
+	void *symbol;
+
+	for (i = 0; i < N_ELEMENTS(mailhook_quota_symbols); i++) {
+		symbol = dlsym(RTLD_DEFAULT, mailhook_quota_symbols[i].name);
+		if (symbol == NULL)
+			return FALSE;
+		*(void **)mailhook_quota_symbols[i].function = symbol;
+	}
+	mailhook_quota.settings =
+		dlsym(RTLD_DEFAULT, "quota_setting_parser_info");
+	return TRUE;
 }
 
 /* Whether the quota plugin is loaded in this process. */
@@ -81,30 +107,9 @@ static bool mailhook_quota_loaded(void)
 	/* Once: plugins are loaded before the first user is created. */
 	if (!mailhook_quota.looked_up) {
 		mailhook_quota.looked_up = TRUE;
-		*(void **)&mailhook_quota.iter_box =
-			mailhook_symbol("quota_root_iter_init");
-		*(void **)&mailhook_quota.iter_user =
-			mailhook_symbol("quota_root_iter_init_user");
-		*(void **)&mailhook_quota.iter_next =
-			mailhook_symbol("quota_root_iter_next");
-		*(void **)&mailhook_quota.iter_deinit =
-			mailhook_symbol("quota_root_iter_deinit");
-		*(void **)&mailhook_quota.get_name =
-			mailhook_symbol("quota_root_get_name");
-		*(void **)&mailhook_quota.is_hidden =
-			mailhook_symbol("quota_root_is_hidden");
-		*(void **)&mailhook_quota.get_resource =
-			mailhook_symbol("quota_get_resource");
-		mailhook_quota.settings =
-			mailhook_symbol("quota_setting_parser_info");
+		mailhook_quota.loaded = mailhook_quota_look_up();
 	}
-	return mailhook_quota.iter_box != NULL &&
-		mailhook_quota.iter_user != NULL &&
-		mailhook_quota.iter_next != NULL &&
-		mailhook_quota.iter_deinit != NULL &&
-		mailhook_quota.get_name != NULL &&
-		mailhook_quota.is_hidden != NULL &&
-		mailhook_quota.get_resource != NULL;
+	return mailhook_quota.loaded;
 }
 
 static bool mailhook_quota_look(struct quota_root *root, struct mailbox *box,

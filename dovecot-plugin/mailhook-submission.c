@@ -96,32 +96,28 @@ static void mailhook_submission_created(struct client **_client)
 typedef submission_client_created_func_t *
 mailhook_submission_hook_set_t(submission_client_created_func_t *new_hook);
 
-static mailhook_submission_hook_set_t *mailhook_submission_hook_set(void)
+/* The program's own; NULL: it is another program. */
+static mailhook_submission_hook_set_t *mailhook_submission_hook_set;
+
+bool mailhook_submission_init(void)
 {
-	return (mailhook_submission_hook_set_t *)
+	mailhook_submission_hook_set = (mailhook_submission_hook_set_t *)
 		dlsym(RTLD_DEFAULT, "submission_client_created_hook_set");
-}
-
-void mailhook_submission_init(void)
-{
-	mailhook_submission_hook_set_t *hook_set =
-		mailhook_submission_hook_set();
-
-	if (hook_set != NULL)
-		mailhook_submission_next =
-			hook_set(mailhook_submission_created);
+	if (mailhook_submission_hook_set == NULL)
+		return FALSE;
+	mailhook_submission_next =
+		mailhook_submission_hook_set(mailhook_submission_created);
+	return TRUE;
 }
 
 void mailhook_submission_deinit(void)
 {
-	mailhook_submission_hook_set_t *hook_set =
-		mailhook_submission_hook_set();
 	submission_client_created_func_t *current;
 
-	if (hook_set == NULL)
+	if (mailhook_submission_hook_set == NULL)
 		return;
-	current = hook_set(mailhook_submission_next);
+	current = mailhook_submission_hook_set(mailhook_submission_next);
 	/* Somebody came behind us and goes before or after: theirs again. */
 	if (current != mailhook_submission_created)
-		(void)hook_set(current);
+		(void)mailhook_submission_hook_set(current);
 }
