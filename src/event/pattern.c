@@ -13,12 +13,18 @@ struct names {
 	size_t count;
 };
 
+/* Exact names, domains, what has to be walked. */
+enum kind { EXACT, DOMAINS, WILD, KINDS };
+
+/* All of it is one block of memory: behind this the list, then the arrays of
+   each kind, then the strings. Most lists are empty, and each mail process
+   makes some. */
 struct mse_patterns {
-	char **list;
 	size_t count;
 	enum mse_patterns_flags flags;
-	struct names exact[2], domains[2], wild[2]; /* [1]: exclusions */
+	struct names names[KINDS][2]; /* [1]: exclusions */
 	struct mse_patterns_elsewhere elsewhere;
+	const char *list[];
 };
 
 static int compare(const void *a, const void *b)
@@ -64,93 +70,94 @@ bool mse_pattern_is_key(const char *pattern)
 		(strpbrk(pattern, "*?") == NULL || is_domain(pattern));
 }
 
-static struct names *names_for(struct mse_patterns *patterns,
-			       const char **pattern, bool excludes)
+static enum kind kind_of(const char *pattern)
 {
-	if (strpbrk(*pattern, "*?") == NULL)
-		return &patterns->exact[excludes];
-	if (!is_domain(*pattern))
-		return &patterns->wild[excludes];
-	(*pattern)++;
-	return &patterns->domains[excludes];
+	return strpbrk(pattern, "*?") == NULL ? EXACT :
+		is_domain(pattern) ? DOMAINS : WILD;
 }
 
-static int sort_in(struct mse_patterns *patterns)
+/* Which array a pattern of the list stands in, and as what. */
+static struct names *names_for(struct mse_patterns *patterns,
+			       const char **pattern)
 {
-	size_t i, size = (patterns->count + 1) * sizeof(char *);
+	bool excludes = **pattern == '!';
+	enum kind kind;
+
+	if (excludes)
+		(*pattern)++;
+	*pattern = canonical(patterns, *pattern);
+	kind = kind_of(*pattern);
+	if (kind == DOMAINS)
+		(*pattern)++;
+	return &patterns->names[kind][excludes];
+}
+
+static void sort(struct names *names)
+{
+	if (names->count > 1)
+		qsort(names->names, names->count, sizeof(char *), compare);
+}
+
+/* room: for as many names as there are patterns. */
+static void sort_in(struct mse_patterns *patterns, const char **room)
+{
+	struct names *names;
+	const char *pattern;
+	size_t i;
 	int kind;
 
-	for (kind = 0; kind < 2; kind++) {
-		patterns->exact[kind].names = malloc(size);
-		patterns->domains[kind].names = malloc(size);
-		patterns->wild[kind].names = malloc(size);
-		if (patterns->exact[kind].names == NULL ||
-		    patterns->domains[kind].names == NULL ||
-		    patterns->wild[kind].names == NULL)
-			return -1;
+	for (i = 0; i < patterns->count; i++) {
+		pattern = patterns->list[i];
+		names_for(patterns, &pattern)->count++;
+	}
+	for (kind = 0; kind < KINDS; kind++) {
+		for (i = 0; i < 2; i++) {
+			names = &patterns->names[kind][i];
+			names->names = room;
+			room += names->count;
+			names->count = 0;
+		}
 	}
 	for (i = 0; i < patterns->count; i++) {
-		const char *pattern = patterns->list[i];
-		bool excludes = pattern[0] == '!';
-		struct names *names;
-
-		if (excludes)
-			pattern++;
-		pattern = canonical(patterns, pattern);
-		names = names_for(patterns, &pattern, excludes);
+		pattern = patterns->list[i];
+		names = names_for(patterns, &pattern);
 		names->names[names->count++] = pattern;
 	}
-	for (kind = 0; kind < 2; kind++) {
-		qsort(patterns->exact[kind].names, patterns->exact[kind].count,
-		      sizeof(char *), compare);
-		qsort(patterns->domains[kind].names,
-		      patterns->domains[kind].count, sizeof(char *), compare);
+	for (i = 0; i < 2; i++) {
+		sort(&patterns->names[EXACT][i]);
+		sort(&patterns->names[DOMAINS][i]);
 	}
-	return 0;
 }
 
 struct mse_patterns *mse_patterns_new(const char *const *list, size_t count,
 				      enum mse_patterns_flags flags)
 {
-	struct mse_patterns *patterns = calloc(1, sizeof(*patterns));
+	struct mse_patterns *patterns;
+	size_t i, len, size = sizeof(*patterns) + 2 * count * sizeof(char *);
+	char *text;
 
+	for (i = 0; i < count; i++)
+		size += strlen(list[i]) + 1;
+	patterns = malloc(size);
 	if (patterns == NULL)
 		return NULL;
+	memset(patterns, 0, sizeof(*patterns));
 	patterns->flags = flags;
-	patterns->list = calloc(count + 1, sizeof(char *));
-	if (patterns->list == NULL)
-		goto failed;
-	for (; patterns->count < count; patterns->count++) {
-		char *copy = strdup(list[patterns->count]);
-
-		if (copy == NULL)
-			goto failed;
-		patterns->list[patterns->count] = copy;
+	patterns->count = count;
+	text = (char *)(patterns->list + 2 * count);
+	for (i = 0; i < count; i++) {
+		len = strlen(list[i]) + 1;
+		patterns->list[i] = memcpy(text, list[i], len);
+		text += len;
 	}
-	if (sort_in(patterns) == 0)
-		return patterns;
-failed:
-	mse_patterns_free(&patterns);
-	return NULL;
+	sort_in(patterns, patterns->list + count);
+	return patterns;
 }
 
-void mse_patterns_free(struct mse_patterns **_patterns)
+void mse_patterns_free(struct mse_patterns **patterns)
 {
-	struct mse_patterns *patterns = *_patterns;
-	size_t i;
-
-	*_patterns = NULL;
-	if (patterns == NULL)
-		return;
-	for (i = 0; i < patterns->count; i++)
-		free(patterns->list[i]);
-	free(patterns->list);
-	for (i = 0; i < 2; i++) {
-		free(patterns->exact[i].names);
-		free(patterns->domains[i].names);
-		free(patterns->wild[i].names);
-	}
-	free(patterns);
+	free(*patterns);
+	*patterns = NULL;
 }
 
 /* One character: an octet and the UTF-8 continuation octets behind it. */
@@ -202,11 +209,12 @@ static bool holds(const struct names *names, const char *name)
 static bool matches_any(const struct mse_patterns *patterns, bool excludes,
 			const char *name, const char *domain)
 {
-	const struct names *wild = &patterns->wild[excludes];
+	const struct names *wild = &patterns->names[WILD][excludes];
 	size_t i;
 
-	if (holds(&patterns->exact[excludes], name) ||
-	    (domain != NULL && holds(&patterns->domains[excludes], domain)))
+	if (holds(&patterns->names[EXACT][excludes], name) ||
+	    (domain != NULL &&
+	     holds(&patterns->names[DOMAINS][excludes], domain)))
 		return true;
 	for (i = 0; i < wild->count; i++)
 		if (wild_match(wild->names[i], name))
@@ -216,8 +224,10 @@ static bool matches_any(const struct mse_patterns *patterns, bool excludes,
 
 static bool takes_all(const struct mse_patterns *patterns)
 {
-	return patterns->exact[0].count + patterns->domains[0].count +
-		patterns->wild[0].count == 0 && !patterns->elsewhere.takes;
+	return patterns->names[EXACT][0].count +
+		patterns->names[DOMAINS][0].count +
+		patterns->names[WILD][0].count == 0 &&
+		!patterns->elsewhere.takes;
 }
 
 bool mse_patterns_match(const struct mse_patterns *patterns, const char *name)
@@ -252,5 +262,5 @@ const char *const *mse_patterns_list(const struct mse_patterns *patterns,
 				     size_t *count_r)
 {
 	*count_r = patterns->count;
-	return (const char *const *)patterns->list;
+	return patterns->list;
 }

@@ -154,6 +154,23 @@ static bool is_past(const struct timespec *changed)
 	return age > (changed->tv_nsec == 0 ? WHOLE_SECONDS_NS : TICK_NS);
 }
 
+/* All that stands in the directory is to be looked at, and so it is again
+   whenever the directory changes after this. */
+static void look_at_dir(struct mse_appender *appender)
+{
+	struct stat st;
+
+	look_at_all(appender);
+	if (appender->dir_fd < 0 || fstat(appender->dir_fd, &st) < 0)
+		return;
+	appender->looked_ns = clock_ns(CLOCK_MONOTONIC_COARSE);
+	mse_write_look_at_limit();
+	/* Seen before the files are: a change between shows next time. */
+	appender->dir_mtime = st.st_mtim;
+	appender->dir_ctime = st.st_ctim;
+	appender->settled = is_past(&st.st_mtim) && is_past(&st.st_ctim);
+}
+
 /* Finds out whether anything is to be looked at again: nothing, while the
    directory is as it was when all of it was looked at and was in order, long
    enough after its last change that another one would show. */
@@ -172,16 +189,7 @@ static void look(struct mse_appender *appender)
 		return;
 	/* Perhaps another directory has its name now. */
 	open_dir(appender);
-	if (fstat(appender->dir_fd, &st) < 0) {
-		look_at_all(appender);
-		return;
-	}
-	look_at_all(appender);
-	mse_write_look_at_limit();
-	/* Seen before the files are: a change between shows next time. */
-	appender->dir_mtime = st.st_mtim;
-	appender->dir_ctime = st.st_ctim;
-	appender->settled = is_past(&st.st_mtim) && is_past(&st.st_ctim);
+	look_at_dir(appender);
 }
 
 /* The same before an append; what the transaction's beginning has seen is
@@ -310,6 +318,7 @@ int mse_appender_new(const char *dir, struct mse_appender **appender_r)
 	}
 	open_dir(appender);
 	if (appender->dir_fd >= 0) {
+		look_at_dir(appender);
 		(void)open_journal(appender, &st);
 		(void)open_presence(appender);
 	}
