@@ -29,6 +29,8 @@ OPERATIONS = {
                          "SELECT INBOX"],
     "NOOP": ["NOOP"],
 }
+# All of it, from the start of the process to its end.
+SESSION = "session"
 FEW, MANY = 3, 13
 
 ENDPOINT = """\
@@ -46,10 +48,10 @@ def script(commands, times):
 
 
 class Variant:
-    def __init__(self, name, plugin, interest):
+    def __init__(self, name, plugin, interest, mail_plugins=None):
         self.name = name
         self.dovecot = Dovecot(
-            plugin=plugin, daemon="foreground",
+            plugin=plugin, daemon="foreground", mail_plugins=mail_plugins,
             config=ENDPOINT % interest if plugin else "")
         if plugin:
             self.dovecot.start_daemon()
@@ -62,6 +64,8 @@ class Variant:
         return sum(map(len, self.counter.system_calls(commands)))
 
     def each(self, count, commands):
+        if commands is None:
+            return count(["SELECT INBOX", "LOGOUT"])
         few = count(script(commands, FEW))
         many = count(script(commands, MANY))
         return (many - few) / (MANY - FEW)
@@ -70,6 +74,8 @@ class Variant:
 def main(wanted):
     variants = [
         Variant("without", False, ""),
+        # Dovecot compares the names of all plugins to load one.
+        Variant("an idle plugin", False, "", {"": ("welcome",)}),
         Variant("nothing of it wanted", True, 'events = {"MailboxRename"}'),
         Variant("all events", True, ""),
         Variant("large parameters", True, 'parameters = {"bodyStructure", '
@@ -77,16 +83,18 @@ def main(wanted):
     print(f"{'operation':18}{'variant':24}{'instructions':>14}{'ratio':>8}"
           f"{'calls':>8}")
     try:
-        for name, commands in OPERATIONS.items():
+        for name, commands in {**OPERATIONS, SESSION: None}.items():
             if wanted and name not in wanted:
                 continue
             base = None
             for variant in variants:
                 count = variant.each(variant.instructions, commands)
-                calls = variant.each(variant.system_calls, commands)
+                # Those of a process that starts are not seen.
+                calls = "" if commands is None else \
+                    f"{variant.each(variant.system_calls, commands):8.1f}"
                 base = base or count
                 print(f"{name:18}{variant.name:24}{count:14,.0f}"
-                      f"{count / base:8.3f}{calls:8.1f}", flush=True)
+                      f"{count / base:8.3f}{calls}", flush=True)
     finally:
         for variant in variants:
             variant.dovecot.remove()

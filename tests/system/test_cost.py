@@ -28,7 +28,9 @@ endpoint one {
 USER = "cost@example.org"
 # The most, beside no plugin at all: with nothing of it wanted, with all events.
 RATIOS = {
-    "2.3": {"store": (1.03, 1.125), "append": (1.035, 1.10)},
+    "2.3": {"store": (1.03, 1.125), "append": (1.035, 1.10),
+            # A whole session, beside one with a plugin that does nothing.
+            "session": (1.035, 1.04)},
     "2.4": {"store": (1.04, 1.16), "append": (1.04, 1.095)},
 }[SERIES]
 STORE = ["STORE 1 +FLAGS (\\Flagged)", "STORE 1 -FLAGS (\\Flagged)"]
@@ -129,6 +131,34 @@ def test_system_calls(counters, commands, beside):
 
 
 SESSION = ["SELECT INBOX", "LOGOUT"]
+
+
+@pytest.mark.skipif("session" not in RATIOS, reason="was not measured there")
+def test_session(counters):
+    """What a mail process does more from its start to its end: it loads the
+    plugin and binds what that calls, reads the interest and tells of a Login
+    and a Logout. To load any plugin Dovecot compares the names of all that
+    there are, so this is beside one that has nothing to do."""
+    idle = Dovecot(plugin=False, mail_plugins={"": ("welcome",)})
+    try:
+        counts = {"idle": Counter(idle, 20, USER).instructions(SESSION)}
+        counts |= {name: counters[name].instructions(SESSION)
+                   for name in ("without", "other", "all")}
+    except CannotCount as why:
+        pytest.skip(str(why))
+    finally:
+        idle.remove()
+    print(counts)
+    # That it was loaded.
+    assert counts["idle"] > 1.01 * counts["without"], counts
+    for name, limit in zip(("other", "all"), RATIOS["session"]):
+        assert counts[name] <= limit * counts["idle"], counts
+    journal = b"".join(path.read_bytes() for path in
+                       counters["all"].dovecot.state.glob("journal*"))
+    # The one that made the mailbox and the one that was counted, at least.
+    for event in b"Login", b"Logout":
+        assert journal.count(b'"type":"%s"' % event) >= 2
+
 
 
 def of_many(count):
