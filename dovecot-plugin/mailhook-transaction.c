@@ -305,7 +305,7 @@ static void mailhook_note_save(struct mailhook_transaction *mt,
 	save.used = TRUE;
 	save.failed = failed;
 	/* Where a file was linked the copy would be opened for its size; the
-	   source is known, or open. */
+	   source's is mostly in the cache. */
 	save.size_known = (src != NULL && !ctx->copying_via_save &&
 			   mailhook_size_get(src, &save.size)) ||
 		mailhook_size_get(mail, &save.size);

@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -62,9 +61,16 @@ void mse_clock_fake_advance(struct mse_clock_fake *fake, int64_t ms)
 #define FIRST_SECOND ((time_t)-62135510400)
 #define LAST_SECOND ((time_t)253402214399)
 
-/* With ".000" where the milliseconds go. */
+static void put_digits(char *text, unsigned int value)
+{
+	text[0] = (char)('0' + value / 10 % 10);
+	text[1] = (char)('0' + value % 10);
+}
+
+/* With ".000" where the milliseconds go. In mail processes: no printf. */
 static void format_second(time_t seconds, char text[MSE_TIMESTAMP_SIZE])
 {
+	static const char shape[] = "0000-00-00T00:00:00.000+00:00";
 	struct tm tm;
 	long offset;
 
@@ -75,15 +81,17 @@ static void format_second(time_t seconds, char text[MSE_TIMESTAMP_SIZE])
 	if (localtime_r(&seconds, &tm) == NULL)
 		memset(&tm, 0, sizeof(tm));
 	offset = tm.tm_gmtoff / 60;
-	snprintf(text, MSE_TIMESTAMP_SIZE,
-		 "%04u-%02u-%02uT%02u:%02u:%02u.000%c%02u:%02u",
-		 (unsigned int)(tm.tm_year + 1900) % 10000,
-		 (unsigned int)(tm.tm_mon + 1) % 100,
-		 (unsigned int)tm.tm_mday % 100,
-		 (unsigned int)tm.tm_hour % 100, (unsigned int)tm.tm_min % 100,
-		 (unsigned int)tm.tm_sec % 100, offset < 0 ? '-' : '+',
-		 (unsigned int)(labs(offset) / 60 % 100),
-		 (unsigned int)(labs(offset) % 60));
+	memcpy(text, shape, sizeof(shape));
+	put_digits(text, (unsigned int)(tm.tm_year + 1900) / 100);
+	put_digits(text + 2, (unsigned int)(tm.tm_year + 1900));
+	put_digits(text + 5, (unsigned int)(tm.tm_mon + 1));
+	put_digits(text + 8, (unsigned int)tm.tm_mday);
+	put_digits(text + 11, (unsigned int)tm.tm_hour);
+	put_digits(text + 14, (unsigned int)tm.tm_min);
+	put_digits(text + 17, (unsigned int)tm.tm_sec);
+	text[23] = offset < 0 ? '-' : '+';
+	put_digits(text + 24, (unsigned int)(labs(offset) / 60));
+	put_digits(text + 27, (unsigned int)(labs(offset) % 60));
 }
 
 void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])
