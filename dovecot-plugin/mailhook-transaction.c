@@ -445,8 +445,9 @@ mailhook_expunge_cause(const struct mailhook_transaction *mt, struct mail *mail)
 		return mt->left_by;
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
-	return mailhook_has_reason(mail->box, "imap:cmd_close") ? "close" :
-		"expunge";
+	if (mailhook_has_reason(mail->box, "imap:cmd_close"))
+		return "close";
+	return "expunge";
 }
 
 void mailhook_transaction_expunge(struct mailhook_transaction *mt,
@@ -535,9 +536,10 @@ static const char *mailhook_flags_cause(const struct mailhook_transaction *mt,
 {
 	if (mailhook_service_is(mt->user, "pop3"))
 		return "pop3";
-	return mailhook_has_reason(mail->box, "imap:cmd_fetch") ||
-		mailhook_has_reason(mail->box, "imap:fetch") ? "fetch" :
-		"store";
+	if (mailhook_has_reason(mail->box, "imap:cmd_fetch") ||
+	    mailhook_has_reason(mail->box, "imap:fetch"))
+		return "fetch";
+	return "store";
 }
 
 /* The mail's change: the first state before and the last one after, so that a

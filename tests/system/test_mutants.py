@@ -39,7 +39,7 @@ class Mutant:
 
 MUTANTS = [
     Mutant("append-before-commit", [(
-        "ret = mbox->super.transaction_commit(t, changes_r); "
+        "ret = commit(t, changes_r); "
         "if (ret == 0 && mt != NULL) T_BEGIN { "
         "mailhook_committed(mt, box, changes_r, conflicts); } T_END;",
         """
@@ -60,7 +60,7 @@ MUTANTS = [
 		mailhook_committed(mt, box, &guess, NULL);
 	} T_END;
 	(void)conflicts;
-	ret = mbox->super.transaction_commit(t, changes_r);""")],
+	ret = commit(t, changes_r);""")],
         # What is found first is a guessed UID that another session took.
         r"\[b\].*did not happen", rounds=25, all=True),
     # What stands behind the seal is told late and under another number, or
