@@ -171,7 +171,18 @@ static int take_offset(const char **text, long *seconds_r)
 	return 0;
 }
 
-/* timegm() would make March of the 30th of February. */
+/* As timegm() would, but for its price: a record is read for a few
+   microseconds. The year begins in March, so that the leap day is its last,
+   and 400 years ago, so that it is not negative. */
+static int64_t days_since_1970(int year, int month, int day)
+{
+	int y = year + 400 - (month < 3);
+
+	return y * 365 + y / 4 - y / 100 + y / 400 +
+		((month + 9) % 12 * 153 + 2) / 5 + day - 1 - 865565;
+}
+
+/* March would be made of the 30th of February. */
 static bool is_a_day(int year, int month, int day)
 {
 	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31,
@@ -183,28 +194,25 @@ static bool is_a_day(int year, int month, int day)
 
 int mse_timestamp_parse(const char *text, int64_t *wall_ms_r)
 {
-	struct tm tm = { .tm_isdst = 0 };
+	int year, month, day, hour, minute, second, ms;
 	long offset;
-	int ms;
+	int64_t hours;
 
-	if ((tm.tm_year = take_digits(&text, 4)) < 0 ||
+	if ((year = take_digits(&text, 4)) < 0 || take_char(&text, '-') < 0 ||
+	    (month = take_digits(&text, 2)) < 1 || month > 12 ||
 	    take_char(&text, '-') < 0 ||
-	    (tm.tm_mon = take_digits(&text, 2)) < 1 || tm.tm_mon > 12 ||
-	    take_char(&text, '-') < 0 ||
-	    (tm.tm_mday = take_digits(&text, 2)) < 1 || tm.tm_mday > 31 ||
+	    (day = take_digits(&text, 2)) < 1 || day > 31 ||
 	    take_char(&text, 'T') < 0 ||
-	    (tm.tm_hour = take_digits(&text, 2)) < 0 || tm.tm_hour > 23 ||
+	    (hour = take_digits(&text, 2)) < 0 || hour > 23 ||
 	    take_char(&text, ':') < 0 ||
-	    (tm.tm_min = take_digits(&text, 2)) < 0 || tm.tm_min > 59 ||
+	    (minute = take_digits(&text, 2)) < 0 || minute > 59 ||
 	    take_char(&text, ':') < 0 ||
-	    (tm.tm_sec = take_digits(&text, 2)) < 0 || tm.tm_sec > 60 ||
+	    (second = take_digits(&text, 2)) < 0 || second > 60 ||
 	    (ms = take_fraction(&text)) < 0 ||
-	    take_offset(&text, &offset) < 0 || *text != '\0')
+	    take_offset(&text, &offset) < 0 || *text != '\0' ||
+	    !is_a_day(year, month, day))
 		return -1;
-	if (!is_a_day(tm.tm_year, tm.tm_mon, tm.tm_mday))
-		return -1;
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
-	*wall_ms_r = ((int64_t)timegm(&tm) - offset) * 1000 + ms;
+	hours = days_since_1970(year, month, day) * 24 + hour;
+	*wall_ms_r = (hours * 3600 + minute * 60 + second - offset) * 1000 + ms;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -115,6 +116,27 @@ static void test_parse(void **state)
 	}
 }
 
+#define FIRST_OF_10000 INT64_C(253402300800)
+
+/* Every day from 1890 to 2110, some of all the others. */
+static void test_days(void **state)
+{
+	char text[64];
+	struct tm tm = { .tm_year = -1900, .tm_mday = 1 };
+	time_t seconds;
+	int64_t parsed;
+
+	for (seconds = timegm(&tm); seconds < FIRST_OF_10000;
+	     seconds += 86400 * (abs(tm.tm_year - 100) < 110 ? 1 : 11)) {
+		gmtime_r(&seconds, &tm);
+		snprintf(text, sizeof(text), "%04d-%02d-%02dT23:59:58Z",
+			 tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+		if (mse_timestamp_parse(text, &parsed) < 0 ||
+		    parsed != ((int64_t)seconds + 86398) * 1000)
+			fail_msg("%s", text);
+	}
+}
+
 static void test_fake(void **state)
 {
 	struct mse_clock_fake fake;
@@ -133,6 +155,7 @@ int main(void)
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_any_clock),
 		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_fake),
 	};
 
