@@ -38,13 +38,16 @@ size_t mse_utf8_char(const char *text, size_t len, size_t *bad_r)
 	return need;
 }
 
-/* Whether the eight octets are ASCII, as most text is. */
-static bool is_ascii8(const char *data)
-{
-	uint64_t word;
+#define BLOCK 32
 
-	memcpy(&word, data, sizeof(word));
-	return (word & UINT64_C(0x8080808080808080)) == 0;
+/* Whether the octets of the block are ASCII, as most text is. */
+static bool is_ascii(const char *data)
+{
+	uint64_t words[BLOCK / 8];
+
+	memcpy(words, data, sizeof(words));
+	return ((words[0] | words[1] | words[2] | words[3]) &
+		UINT64_C(0x8080808080808080)) == 0;
 }
 
 bool mse_utf8_is_valid(const char *data, size_t len)
@@ -52,8 +55,8 @@ bool mse_utf8_is_valid(const char *data, size_t len)
 	size_t pos = 0, n, bad;
 
 	while (pos < len) {
-		if (len - pos >= 8 && is_ascii8(data + pos)) {
-			pos += 8;
+		if (len - pos >= BLOCK && is_ascii(data + pos)) {
+			pos += BLOCK;
 			continue;
 		}
 		n = mse_utf8_char(data + pos, len - pos, &bad);
