@@ -65,9 +65,8 @@ struct mse_item {
 	bool gap;
 	uint64_t sequence;
 	struct mse_position before;   /* FRESH: where reading it began */
-	char *text;
-	size_t len;
 	struct mse_record record;
+	size_t len;                   /* of its text */
 	struct mse_head tries;        /* attempts, used time, holds */
 	int last_status;
 	char last_error[256];
@@ -285,14 +284,14 @@ bool mse_attempt_may_give_up(const struct mse_item *item);
 #define MSE_GIVEN_UP "given up after give_up without success"
 
 /* item.c */
-/* Copies and parses text; NULL if memory is out or it is no record. */
+/* Copies the record; NULL if memory is out. */
+struct mse_item *mse_item_of_record(struct mse_endpoint *endpoint,
+				    enum mse_item_origin origin,
+				    const struct mse_record *record);
+/* Parses and copies text; NULL if memory is out or it is no record. */
 struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 			      enum mse_item_origin origin, const char *text,
 			      size_t len);
-/* Takes the record the reader has just given out, of which text is the
-   bytes; NULL if memory is out: the record stays the reader's. */
-struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
-			       const struct mse_slice *text);
 /* With what the row knows of it. Also NULL if the row has no bytes. */
 struct mse_item *mse_item_of_row(struct mse_endpoint *endpoint,
 				 enum mse_item_origin origin,

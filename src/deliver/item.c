@@ -1,7 +1,8 @@
 /*
  * One event on its way to one endpoint.
  *
- * Invariant: the record's slices point into the item's own text.
+ * Invariant: the record is a copy of its own, until it needs no text any more:
+ * then nothing is left of it but its id.
  */
 #include "deliver/endpoint.h"
 
@@ -9,25 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Without its record. */
-static struct mse_item *item_with_text(struct mse_endpoint *endpoint,
-				       enum mse_item_origin origin,
-				       const char *text, size_t len)
+struct mse_item *mse_item_of_record(struct mse_endpoint *endpoint,
+				    enum mse_item_origin origin,
+				    const struct mse_record *record)
 {
 	struct mse_item *item = calloc(1, sizeof(*item));
 
 	if (item == NULL)
 		return NULL;
-	item->endpoint = endpoint;
-	item->origin = origin;
-	item->text = malloc(len + 1);
-	if (item->text == NULL) {
+	if (mse_record_copy(record, &item->record) < 0) {
 		free(item);
 		return NULL;
 	}
-	memcpy(item->text, text, len);
-	item->text[len] = '\0';
-	item->len = len;
+	item->endpoint = endpoint;
+	item->origin = origin;
+	item->len = record->bytes.len;
 	return item;
 }
 
@@ -35,27 +32,13 @@ struct mse_item *mse_item_new(struct mse_endpoint *endpoint,
 			      enum mse_item_origin origin, const char *text,
 			      size_t len)
 {
-	struct mse_item *item = item_with_text(endpoint, origin, text, len);
+	struct mse_record record;
+	struct mse_item *item;
 
-	if (item != NULL &&
-	    mse_record_parse(item->text, len, &item->record, NULL) < 0) {
-		free(item->text);
-		free(item);
+	if (mse_record_parse(text, len, &record, NULL) < 0)
 		return NULL;
-	}
-	return item;
-}
-
-struct mse_item *mse_item_take(struct mse_endpoint *endpoint,
-			       const struct mse_slice *text)
-{
-	struct mse_item *item = item_with_text(endpoint, MSE_ITEM_FRESH,
-					       text->data, text->len);
-
-	if (item == NULL)
-		return NULL;
-	mse_journal_reader_take(endpoint->reader, &item->record);
-	mse_record_move(&item->record, item->text);
+	item = mse_item_of_record(endpoint, origin, &record);
+	mse_record_clear(&record);
 	return item;
 }
 
@@ -102,14 +85,9 @@ void mse_item_drop_text(struct mse_item *item)
 
 	mse_sending_free(&item->flight.sending);
 	mse_item_keep_answer(item, NULL, 0);
-	if (item->text == NULL)
-		return;
 	memcpy(id, item->record.id, sizeof(id));
 	mse_record_clear(&item->record);
-	memset(&item->record, 0, sizeof(item->record));
 	memcpy(item->record.id, id, sizeof(id));
-	free(item->text);
-	item->text = NULL;
 }
 
 void mse_item_free(struct mse_item **_item)

@@ -30,7 +30,7 @@ void mse_parked_row(const struct mse_item *item, enum mse_row_state state,
 	row_r->changed_at_ms = wall;
 	row_r->last_status = item->last_status;
 	row_r->last_error = item->last_error;
-	row_r->record = item->text;
+	row_r->record = item->record.bytes.data;
 	row_r->record_len = item->len;
 	row_r->answer = item->answer;
 	row_r->answer_len = item->answer_len;

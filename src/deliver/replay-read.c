@@ -91,8 +91,7 @@ static int take_record(struct mse_replay *replay,
 	replay->found++;
 	if (replay->dry_run)
 		return 0;
-	item = mse_item_new(endpoint, MSE_ITEM_REPLAY, record->bytes.data,
-			    record->bytes.len);
+	item = mse_item_of_record(endpoint, MSE_ITEM_REPLAY, record);
 	if (item == NULL)
 		return -1;
 	item->gap = mse_event_type_group(record->type) == MSE_GROUP_OWN;

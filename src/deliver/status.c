@@ -31,7 +31,7 @@ static int64_t oldest_ms(const struct mse_endpoint *endpoint)
 	const struct mse_lane *lane = endpoint->lanes.ring;
 	size_t i;
 
-	if (endpoint->first != NULL && endpoint->first->text != NULL)
+	if (endpoint->first != NULL && endpoint->first->record.own != NULL)
 		oldest = endpoint->first->record.time_ms;
 	for (i = 0; i < endpoint->lanes.count; i++, lane = lane->next) {
 		if (lane->parked > 0 && lane->head.sequence != 0 &&

@@ -142,7 +142,7 @@ static int take_record(struct mse_endpoint *endpoint,
 			     mse_window_lane_key(endpoint, record, own));
 	if (lane == NULL)
 		return -1;
-	item = mse_item_take(endpoint, &record->bytes);
+	item = mse_item_of_record(endpoint, MSE_ITEM_FRESH, record);
 	if (item == NULL) {
 		mse_endpoint_update_lane(endpoint, lane);
 		return -1;

@@ -9,8 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/buf.h"
-
 #define DEPTH_MAX 32
 
 static int scan_any(struct mse_json_scan *scan);
@@ -271,38 +269,32 @@ int mse_json_scan_array(struct mse_json_scan *scan,
 		scan_list(scan, ']', element, context);
 }
 
-static void append_utf8(struct mse_buf *buf, unsigned int c)
+/* Returns what is behind it. */
+static char *put_utf8(char *to, unsigned int c)
 {
-	char utf8[4];
-	size_t len;
-
 	if (c == 0 || (c >= 0xd800 && c <= 0xdfff))
 		c = 0xfffd; /* a C string cannot hold it */
 	if (c < 0x80) {
-		utf8[0] = (char)c;
-		len = 1;
-	} else if (c < 0x800) {
-		utf8[0] = (char)(0xc0 | c >> 6);
-		utf8[1] = (char)(0x80 | (c & 0x3f));
-		len = 2;
-	} else if (c < 0x10000) {
-		utf8[0] = (char)(0xe0 | c >> 12);
-		utf8[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		utf8[2] = (char)(0x80 | (c & 0x3f));
-		len = 3;
-	} else {
-		utf8[0] = (char)(0xf0 | c >> 18);
-		utf8[1] = (char)(0x80 | (c >> 12 & 0x3f));
-		utf8[2] = (char)(0x80 | (c >> 6 & 0x3f));
-		utf8[3] = (char)(0x80 | (c & 0x3f));
-		len = 4;
+		*to++ = (char)c;
+		return to;
 	}
-	mse_buf_append(buf, utf8, len);
+	if (c < 0x800) {
+		*to++ = (char)(0xc0 | c >> 6);
+	} else if (c < 0x10000) {
+		*to++ = (char)(0xe0 | c >> 12);
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+	} else {
+		*to++ = (char)(0xf0 | c >> 18);
+		*to++ = (char)(0x80 | (c >> 12 & 0x3f));
+		*to++ = (char)(0x80 | (c >> 6 & 0x3f));
+	}
+	*to++ = (char)(0x80 | (c & 0x3f));
+	return to;
 }
 
-/* pos: behind the backslash of a checked string. Returns what is behind. */
-static const char *decode_escape(const char *pos, const char *end,
-				 struct mse_buf *buf)
+/* pos: behind the backslash of a checked string. Returns what is behind.
+   No character is longer than its escape. */
+static const char *decode_escape(const char *pos, const char *end, char **to)
 {
 	static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
 	const char *name;
@@ -310,8 +302,7 @@ static const char *decode_escape(const char *pos, const char *end,
 
 	if (*pos != 'u') {
 		name = strchr(names, *pos);
-		mse_buf_append_char(buf, name == NULL ? *pos :
-				    values[name - names]);
+		*(*to)++ = name == NULL ? *pos : values[name - names];
 		return pos + 1;
 	}
 	high = hex4(pos + 1, end);
@@ -320,34 +311,30 @@ static const char *decode_escape(const char *pos, const char *end,
 	    pos[0] == '\\' && pos[1] == 'u') {
 		low = hex4(pos + 2, end);
 		if (low >= 0xdc00 && low < 0xe000) {
-			append_utf8(buf, 0x10000u + ((unsigned)high - 0xd800) *
-				    0x400u + ((unsigned)low - 0xdc00));
+			*to = put_utf8(*to, 0x10000u +
+				       ((unsigned)high - 0xd800) * 0x400u +
+				       ((unsigned)low - 0xdc00));
 			return pos + 6;
 		}
 	}
-	append_utf8(buf, (unsigned int)high);
+	*to = put_utf8(*to, (unsigned int)high);
 	return pos;
 }
 
-char *mse_json_scan_decode(const struct mse_slice *string)
+char *mse_json_scan_decode(const struct mse_slice *string, char *to)
 {
 	const char *pos = string->data + 1;
 	const char *end = string->data + string->len - 1;
-	struct mse_buf buf;
-	char *decoded;
 
-	if (memchr(pos, '\\', (size_t)(end - pos)) == NULL)
-		return strndup(pos, (size_t)(end - pos));
-	mse_buf_init(&buf, string->len * 3);
 	while (pos < end) {
 		const char *escape = memchr(pos, '\\', (size_t)(end - pos));
 		const char *stop = escape == NULL ? end : escape;
 
-		mse_buf_append(&buf, pos, (size_t)(stop - pos));
+		memcpy(to, pos, (size_t)(stop - pos));
+		to += stop - pos;
 		pos = escape == NULL ? end :
-			decode_escape(escape + 1, end, &buf);
+			decode_escape(escape + 1, end, &to);
 	}
-	decoded = mse_buf_take(&buf);
-	mse_buf_clear(&buf);
-	return decoded;
+	*to = '\0';
+	return to + 1;
 }

@@ -39,8 +39,8 @@ int mse_json_scan_array(struct mse_json_scan *scan,
 			int (*element)(struct mse_json_scan *scan,
 				       void *context),
 			void *context);
-/* A scanned string with its quotes, unescaped; U+0000 becomes U+FFFD. free()
-   it. NULL if memory is out. */
-char *mse_json_scan_decode(const struct mse_slice *string);
+/* A scanned string with its quotes, unescaped; U+0000 becomes U+FFFD. `to` has
+   room for string->len - 1 octets. Returns what is behind its NUL. */
+char *mse_json_scan_decode(const struct mse_slice *string, char *to);
 
 #endif

@@ -151,37 +151,20 @@ static int scan_member(struct mse_json_scan *scan, void *context)
 	return 0;
 }
 
-/* 0, -1 if it is no string, or MSE_RECORD_NO_MEMORY. */
-static int decode_member(const struct mse_slice *span, char **value_r)
-{
-	if (span->data == NULL)
-		return 0;
-	if (span->data[0] != '"')
-		return -1;
-	*value_r = mse_json_scan_decode(span);
-	return *value_r == NULL ? MSE_RECORD_NO_MEMORY : 0;
-}
-
 static int decode_uuid(const struct mse_slice *span,
 		       char uuid_r[MSE_UUID_SIZE])
 {
-	char *id = NULL;
-	int ret;
+	/* Each of its characters may be an escape, if none ever is. */
+	char decoded[6 * MSE_UUID_SIZE];
 
-	/* As it is always written; else with escapes, if at all. */
-	if (span->data != NULL && span->len == MSE_UUID_SIZE + 1 &&
-	    span->data[0] == '"') {
-		memcpy(uuid_r, span->data + 1, MSE_UUID_SIZE - 1);
-		uuid_r[MSE_UUID_SIZE - 1] = '\0';
-		return mse_uuid_is_valid(uuid_r) ? 0 : -1;
-	}
-	ret = decode_member(span, &id);
-	if (ret == 0 && (id == NULL || !mse_uuid_is_valid(id)))
-		ret = -1;
-	if (ret == 0)
-		memcpy(uuid_r, id, MSE_UUID_SIZE);
-	free(id);
-	return ret;
+	if (span->data == NULL || span->data[0] != '"' ||
+	    span->len - 1 > sizeof(decoded))
+		return -1;
+	(void)mse_json_scan_decode(span, decoded);
+	if (!mse_uuid_is_valid(decoded))
+		return -1;
+	memcpy(uuid_r, decoded, MSE_UUID_SIZE);
+	return 0;
 }
 
 /* Both or neither; digits only, and few: no slot has more. */
@@ -200,27 +183,55 @@ static int decode_presence(const struct mse_slice *slot,
 	return decode_uuid(instance, record->instance);
 }
 
+/* The strings that are decoded. */
+#define STRING_COUNT 8
+static void strings_of(struct mse_record *record, char **strings_r[STRING_COUNT])
+{
+	char **const strings[STRING_COUNT] = {
+		&record->type_name, &record->time_text, &record->user,
+		&record->owner, &record->mailbox, &record->old_mailbox,
+		&record->cause, &record->socket
+	};
+
+	memcpy(strings_r, strings, sizeof(strings));
+}
+
 static int decode_strings(const struct mse_slice *spans,
 			  struct mse_record *record)
 {
-	char **const strings[MEMBER_COUNT] = {
-		[MEMBER_TYPE] = &record->type_name,
-		[MEMBER_TIME] = &record->time_text,
-		[MEMBER_USER] = &record->user,
-		[MEMBER_OWNER] = &record->owner,
-		[MEMBER_MAILBOX] = &record->mailbox,
-		[MEMBER_OLD_MAILBOX] = &record->old_mailbox,
-		[MEMBER_CAUSE] = &record->cause,
-		[MEMBER_SOCKET] = &record->socket,
+	static const enum member members[STRING_COUNT] = {
+		MEMBER_TYPE, MEMBER_TIME, MEMBER_USER, MEMBER_OWNER,
+		MEMBER_MAILBOX, MEMBER_OLD_MAILBOX, MEMBER_CAUSE,
+		MEMBER_SOCKET
 	};
+	char **strings[STRING_COUNT], *end;
+	const struct mse_slice *span;
+	size_t size = 1; /* "" */
 	unsigned int i;
-	int ret = 0;
 
-	for (i = 0; i < MEMBER_COUNT && ret == 0; i++) {
-		if (strings[i] != NULL)
-			ret = decode_member(&spans[i], strings[i]);
+	for (i = 0; i < STRING_COUNT; i++) {
+		span = &spans[members[i]];
+		if (span->data != NULL && span->data[0] != '"')
+			return -1;
+		size += span->len;
 	}
-	return ret;
+	record->own = end = malloc(size);
+	if (end == NULL)
+		return MSE_RECORD_NO_MEMORY;
+	*end++ = '\0';
+	strings_of(record, strings);
+	for (i = 0; i < STRING_COUNT; i++) {
+		span = &spans[members[i]];
+		if (span->data == NULL)
+			continue;
+		*strings[i] = end;
+		end = mse_json_scan_decode(span, end);
+	}
+	record->strings_len = (size_t)(end - record->own);
+	if (record->owner == NULL)
+		record->owner = record->user != NULL ? record->user :
+			record->own;
+	return 0;
 }
 
 static int decode(const struct mse_slice *spans, struct mse_record *record)
@@ -239,12 +250,9 @@ static int decode(const struct mse_slice *spans, struct mse_record *record)
 	    spans[MEMBER_DATA].data == NULL ||
 	    spans[MEMBER_DATA].data[0] != '{')
 		return -1;
-	if (record->owner == NULL)
-		record->owner = strdup(record->user == NULL ? "" :
-				       record->user);
 	record->type = mse_event_type_find(record->type_name);
 	record->data = spans[MEMBER_DATA];
-	return record->owner == NULL ? MSE_RECORD_NO_MEMORY : 0;
+	return 0;
 }
 
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
@@ -285,14 +293,7 @@ int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 
 void mse_record_clear(struct mse_record *record)
 {
-	free(record->type_name);
-	free(record->time_text);
-	free(record->user);
-	free(record->owner);
-	free(record->mailbox);
-	free(record->old_mailbox);
-	free(record->cause);
-	free(record->socket);
+	free(record->own);
 	memset(record, 0, sizeof(*record));
 }
 
@@ -302,20 +303,50 @@ static void move(struct mse_slice *slice, const char *from, const char *to)
 		slice->data = to + (slice->data - from);
 }
 
-void mse_record_move(struct mse_record *record, const char *text)
+static void move_slices(struct mse_record *record, const char *to)
 {
 	const char *from = record->bytes.data;
 	unsigned int i;
 
-	move(&record->data, from, text);
+	move(&record->data, from, to);
 	for (i = 0; i < MSE_OPTIONAL_COUNT; i++)
-		move(&record->optionals[i], from, text);
+		move(&record->optionals[i], from, to);
 	for (i = 0; i < MSE_CONTENT_MEMBER_COUNT; i++) {
-		move(&record->content[i].text, from, text);
-		move(&record->content[i].suppressed, from, text);
-		move(&record->content[i].encoding, from, text);
+		move(&record->content[i].text, from, to);
+		move(&record->content[i].suppressed, from, to);
+		move(&record->content[i].encoding, from, to);
 	}
-	record->bytes.data = text;
+	record->bytes.data = to;
+}
+
+static void move_strings(struct mse_record *record, char *to)
+{
+	char **strings[STRING_COUNT];
+	unsigned int i;
+
+	strings_of(record, strings);
+	for (i = 0; i < STRING_COUNT; i++) {
+		if (*strings[i] != NULL)
+			*strings[i] = to + (*strings[i] - record->own);
+	}
+	record->own = to;
+}
+
+int mse_record_copy(const struct mse_record *record,
+		    struct mse_record *copy_r)
+{
+	size_t strings_len = record->strings_len, len = record->bytes.len;
+	char *own = malloc(strings_len + len + 1);
+
+	if (own == NULL)
+		return -1;
+	memcpy(own, record->own, strings_len);
+	memcpy(own + strings_len, record->bytes.data, len);
+	own[strings_len + len] = '\0';
+	*copy_r = *record;
+	move_strings(copy_r, own);
+	move_slices(copy_r, own + strings_len);
+	return 0;
 }
 
 struct wanted {
@@ -358,8 +389,11 @@ int mse_record_string(const struct mse_record *record, enum mse_param param,
 	if (mse_param_kind(param) != MSE_KIND_STRING ||
 	    !find_param(record, param, &span) || span.data[0] != '"')
 		return 0;
-	*value_r = mse_json_scan_decode(&span);
-	return *value_r == NULL ? -1 : 1;
+	*value_r = malloc(span.len - 1);
+	if (*value_r == NULL)
+		return -1;
+	(void)mse_json_scan_decode(&span, *value_r);
+	return 1;
 }
 
 static int parse_number(const struct mse_slice *span, uint64_t *value_r)

@@ -32,10 +32,10 @@ struct mse_record_content {
 struct mse_record {
 	char id[MSE_UUID_SIZE];
 	enum mse_event_type type; /* UNKNOWN: type_name tells */
-	char *type_name;
+	char *type_name;          /* in `own`, like all of these: */
 	char *time_text;          /* RFC 3339 as written */
 	int64_t time_ms;
-	char *user;               /* NULL if absent; owned, like these: */
+	char *user;               /* NULL if absent */
 	char *owner;              /* never NULL: "" if there is neither */
 	char *mailbox;
 	char *old_mailbox;
@@ -49,6 +49,9 @@ struct mse_record {
 	struct mse_slice optionals[MSE_OPTIONAL_COUNT];
 	struct mse_record_content content[MSE_CONTENT_MEMBER_COUNT];
 	struct mse_slice bytes;   /* the JSON text, without RS and LF */
+	char *own;                /* one piece of memory: its strings, and a
+				     copy's bytes behind them */
+	size_t strings_len;
 };
 
 /* Less than 0, but not -1: nothing is wrong with the record, nor proved to
@@ -61,9 +64,10 @@ struct mse_record {
 int mse_record_parse(const char *text, size_t len, struct mse_record *record_r,
 		     struct mse_error *error_r);
 void mse_record_clear(struct mse_record *record);
-/* Its bytes have been copied to text (or moved there): it refers to them
-   from now on. */
-void mse_record_move(struct mse_record *record, const char *text);
+/* With bytes of its own, and a NUL behind them. -1: memory is out. Free with
+   mse_record_clear(). */
+int mse_record_copy(const struct mse_record *record,
+		    struct mse_record *copy_r);
 /* A value of the record's data. 1 found (of the kind the vocabulary names), 0
    not, -1 memory is out. Strings decoded, to be freed. */
 int mse_record_string(const struct mse_record *record, enum mse_param param,

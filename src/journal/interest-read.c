@@ -92,10 +92,12 @@ static int take_quoted(struct mse_json_scan *scan, struct mse_slice *value_r)
 
 static char *decode(struct reading *reading, const struct mse_slice *quoted)
 {
-	char *text = mse_json_scan_decode(quoted);
+	char *text = malloc(quoted->len - 1);
 
 	if (text == NULL)
 		reading->no_memory = true;
+	else
+		(void)mse_json_scan_decode(quoted, text);
 	return text;
 }
 

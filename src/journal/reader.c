@@ -245,13 +245,6 @@ enum mse_read mse_journal_reader_next(struct mse_journal_reader *reader,
 	return ret;
 }
 
-void mse_journal_reader_take(struct mse_journal_reader *reader,
-			     struct mse_record *record_r)
-{
-	*record_r = reader->record;
-	reader->has_record = false;
-}
-
 void mse_journal_reader_again(struct mse_journal_reader *reader)
 {
 	if (!reader->has_record)

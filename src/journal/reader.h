@@ -66,10 +66,6 @@ struct mse_read_result {
 enum mse_read mse_journal_reader_next(struct mse_journal_reader *reader,
 				      struct mse_read_result *result_r,
 				      struct mse_error *error_r);
-/* The record of the last result is the caller's from now on, to be cleared;
-   its bytes are still the reader's until the next call (mse_record_move). */
-void mse_journal_reader_take(struct mse_journal_reader *reader,
-			     struct mse_record *record_r);
 /* After RECORD: the next call returns it once more (it could not be used). */
 void mse_journal_reader_again(struct mse_journal_reader *reader);
 /* Octets between the reader and the journal's end (for lag figures). */

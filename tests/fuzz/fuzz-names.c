@@ -136,8 +136,10 @@ static void check_utf8(const char *data, size_t len)
 				       0 };
 	FUZZ_CHECK(mse_json_scan_value(&scan, &value) == 0);
 	FUZZ_CHECK(scan.pos == scan.end && value.len == quoted.len);
-	decoded = mse_json_scan_decode(&value);
+	decoded = malloc(value.len - 1);
 	FUZZ_CHECK(decoded != NULL);
+	FUZZ_CHECK(mse_json_scan_decode(&value, decoded) ==
+		   decoded + strlen(decoded) + 1);
 	if (memchr(data, '\0', len) == NULL)
 		FUZZ_CHECK(strcmp(decoded, mse_buf_str(&buf)) == 0);
 	free(decoded);

@@ -19,8 +19,8 @@
 
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
 #define OTHER_ID "01890a5d-ac96-774b-bcce-b302099a8058"
-#define HEAD "{\"id\":\"" ID "\",\"type\":\"Login\"," \
-	"\"time\":\"1970-01-01T00:00:00.005+00:00\""
+#define TIME "1970-01-01T00:00:00.005+00:00"
+#define HEAD "{\"id\":\"" ID "\",\"type\":\"Login\",\"time\":\"" TIME "\""
 #define WITH(member) HEAD ",\"data\":{}," member "}"
 
 static void write_event(struct mse_event *event, struct mse_buf *buf)
@@ -410,36 +410,50 @@ static void test_every_place(void **state)
 	}
 }
 
-/* All of it is found where its bytes went. */
-static void test_move(void **state)
+/* All of it is found in the copy, whatever becomes of the original. */
+static void test_copy(void **state)
 {
-	static const char text[] = HEAD ",\"data\":{\"uri\":\"x\"},"
+	static const char text[] = "{\"id\":\"" ID "\",\"type\":"
+		"\"MessageNew\",\"time\":\"" TIME "\",\"user\":\"j\\u00f6e\","
+		"\"mailbox\":\"a\\nb\",\"data\":{\"uri\":\"x\"},"
 		"\"envelope\":\"e\",\"messageContent\":{\"octets\":1,"
 		"\"encoding\":\"base64\",\"text\":\"t\"},"
 		"\"messageContent.body\":{\"octets\":1,"
 		"\"suppressed\":\"limit\"}}";
-	struct mse_record record;
-	char first[sizeof(text)], second[sizeof(text)];
+	struct mse_record record, copy, second;
+	char first[sizeof(text)];
 
 	memcpy(first, text, sizeof(text));
 	assert_int_equal(mse_record_parse(first, sizeof(text) - 1, &record,
 					  NULL), 0);
-	memcpy(second, text, sizeof(text));
-	mse_record_move(&record, second);
-	memset(first, '?', sizeof(first));
-	assert_ptr_equal(record.bytes.data, second);
-	assert_memory_equal(record.data.data, "{\"uri\":\"x\"}",
-			    record.data.len);
-	assert_memory_equal(record.optionals[MSE_OPTIONAL_ENVELOPE].data,
-			    "\"e\"", 3);
-	assert_null(record.optionals[MSE_OPTIONAL_HEADERS].data);
-	assert_memory_equal(record.content[MSE_CONTENT_MESSAGE].text.data,
-			    "\"t\"", 3);
-	assert_memory_equal(record.content[MSE_CONTENT_MESSAGE].encoding.data,
-			    "\"base64\"", 8);
-	assert_memory_equal(record.content[MSE_CONTENT_BODY].suppressed.data,
-			    "\"limit\"", 7);
+	assert_int_equal(mse_record_copy(&record, &second), 0);
 	mse_record_clear(&record);
+	memset(first, '?', sizeof(first));
+	assert_int_equal(mse_record_copy(&second, &copy), 0);
+	mse_record_clear(&second);
+	assert_string_equal(copy.bytes.data, text);
+	assert_int_equal(copy.bytes.len, sizeof(text) - 1);
+	assert_string_equal(copy.id, ID);
+	assert_string_equal(copy.type_name, "MessageNew");
+	assert_string_equal(copy.time_text, TIME);
+	assert_string_equal(copy.user, "j\xc3\xb6" "e");
+	assert_string_equal(copy.owner, "j\xc3\xb6" "e");
+	assert_string_equal(copy.mailbox, "a\nb");
+	assert_null(copy.old_mailbox);
+	assert_null(copy.cause);
+	assert_null(copy.socket);
+	assert_memory_equal(copy.data.data, "{\"uri\":\"x\"}",
+			    copy.data.len);
+	assert_memory_equal(copy.optionals[MSE_OPTIONAL_ENVELOPE].data,
+			    "\"e\"", 3);
+	assert_null(copy.optionals[MSE_OPTIONAL_HEADERS].data);
+	assert_memory_equal(copy.content[MSE_CONTENT_MESSAGE].text.data,
+			    "\"t\"", 3);
+	assert_memory_equal(copy.content[MSE_CONTENT_MESSAGE].encoding.data,
+			    "\"base64\"", 8);
+	assert_memory_equal(copy.content[MSE_CONTENT_BODY].suppressed.data,
+			    "\"limit\"", 7);
+	mse_record_clear(&copy);
 }
 
 static void test_depth(void **state)
@@ -547,7 +561,7 @@ int main(void)
 		cmocka_unit_test(test_accept_and_refuse),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_every_place),
-		cmocka_unit_test(test_move),
+		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_unknown_type_and_owner),
 	};
