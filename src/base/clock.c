@@ -111,7 +111,8 @@ void mse_timestamp_format(int64_t wall_ms, char text[MSE_TIMESTAMP_SIZE])
 		last_seconds = seconds;
 	}
 	memcpy(text, last_text, MSE_TIMESTAMP_SIZE);
-	memcpy(text + strlen("YYYY-MM-DDTHH:MM:SS."), (char [3]){ (char)('0' + ms / 100),
+	text += strlen("YYYY-MM-DDTHH:MM:SS.");
+	memcpy(text, (char [3]){ (char)('0' + ms / 100),
 	       (char)('0' + ms / 10 % 10), (char)('0' + ms % 10) }, 3);
 }
 
