@@ -12,7 +12,8 @@
  * takes seconds. Memory has 22,000 places and is tried twice, at 0.1 s a round.
  * Reading has 7,000 where /proc/net/tcp is short, and more for each connection
  * of the machine: run it below unshare --net.
- * MAILHOOK_TORTURE=KIND:N or KIND:N:BURST runs one round.
+ * MAILHOOK_TORTURE=KIND:N or KIND:N:BURST runs one round, KIND:FROM-TO those
+ * of a part.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -259,28 +260,38 @@ static void torture(unsigned int kind, unsigned long burst, int error,
 {
 	const char *only = getenv("MAILHOOK_TORTURE");
 	const char *name = faults_kind_name(kind);
-	unsigned long at, count, step, rounds = 0, failed = 0;
+	unsigned long at = 0, to = ULONG_MAX, count, step;
+	unsigned long rounds = 0, failed = 0;
 
 	if (only != NULL && strncmp(only, name, strlen(name)) == 0 &&
 	    only[strlen(name)] == ':') {
 		char *end;
 
 		at = strtoul(only + strlen(name) + 1, &end, 10);
-		/* Here, for a debugger. */
-		(void)run_round(kind, at, *end == ':' ?
-				strtoul(end + 1, NULL, 10) : burst, error,
-				cut);
+		if (*end == '-') {
+			to = strtoul(end + 1, NULL, 10);
+		} else {
+			/* Here, for a debugger. */
+			(void)run_round(kind, at, *end == ':' ?
+					strtoul(end + 1, NULL, 10) : burst,
+					error, cut);
+			return;
+		}
+	} else if (only != NULL && strcmp(only, "all") != 0 &&
+		   (strncmp(only, "all:", 4) != 0 ||
+		    strcmp(only + 4, name) != 0)) {
 		return;
 	}
-	if (only != NULL && strcmp(only, "all") != 0 &&
-	    (strncmp(only, "all:", 4) != 0 || strcmp(only + 4, name) != 0))
-		return;
 	count = run_round(kind, ULONG_MAX, 1, error, cut);
 	step = only != NULL || count <= sample ? 1 :
 		(count + sample - 1) / sample;
 	/* Another offset every day, so that in time all are met. */
-	at = 1 + (step > 1 ? (unsigned long)time(NULL) / 86400 % step : 0);
-	for (; at <= count && (failed < 10 || only != NULL); at += step) {
+	if (at == 0)
+		at = 1 + (step > 1 ? (unsigned long)time(NULL) / 86400 % step :
+			  0);
+	if (to > count)
+		to = count;
+	for (; at <= to && (failed < 10 || only != NULL); at += step) {
 		rounds++;
 		failed += !round_passes(kind, at, burst, error, cut);
 	}
