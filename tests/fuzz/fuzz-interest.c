@@ -1,8 +1,9 @@
 /*
  * An interest file of any octets. What is taken is a document to json-c, too,
  * and says the same after it was written out again; whatever is refused has a
- * reason. As a file it may
- * have names that are looked up where they stand.
+ * reason. As a file it may have names that are looked up where they stand;
+ * where these stand any octets get an answer, and names written there are found
+ * as they were given.
  */
 #include "fuzz.h"
 
@@ -12,7 +13,11 @@
 #include <unistd.h>
 
 #include "journal/interest-json.h"
+#include "journal/interest-names.h"
 #include "journal/interest.h"
+
+#define LISTS 3
+#define LIST_MAX 40
 
 const char fuzz_name[] = "interest";
 
@@ -22,15 +27,20 @@ static const struct mse_event_route routes[] = {
 	{ MSE_EVENT_MAILBOX_RENAME, "a", "b", "c" },
 };
 
-static int load(const void *data, size_t size,
-		struct mse_interest **interest_r, struct mse_error *error_r)
+static int open_file(const void *data, size_t size)
 {
 	int fd = memfd_create("interest", MFD_CLOEXEC);
 
 	FUZZ_CHECK(fd >= 0);
 	FUZZ_CHECK(write(fd, data, size) == (ssize_t)size);
 	FUZZ_CHECK(lseek(fd, 0, SEEK_SET) == 0);
-	return mse_interest_load(fd, interest_r, error_r);
+	return fd;
+}
+
+static int load(const void *data, size_t size,
+		struct mse_interest **interest_r, struct mse_error *error_r)
+{
+	return mse_interest_load(open_file(data, size), interest_r, error_r);
 }
 
 static void check_same(const struct mse_interest *one,
@@ -102,6 +112,108 @@ static void check_interest(const struct mse_interest *interest)
 	mse_buf_clear(&buf);
 }
 
+static struct mse_interest_names *open_names(const void *data, size_t size)
+{
+	struct mse_interest_names *names =
+		mse_interest_names_new(open_file(data, size), 0, size);
+
+	FUZZ_CHECK(names != NULL);
+	mse_interest_names_set_lists(names, LISTS);
+	return names;
+}
+
+/* Octets where the names' lines should be. */
+static void check_octets(const uint8_t *data, size_t size)
+{
+	struct fuzz_input input = { data, size };
+	char *name = fuzz_take_string(&input);
+	struct mse_interest_names *names = open_names(input.data, input.left);
+	unsigned int list, found;
+
+	for (list = 1; list <= LISTS; list++) {
+		found = mse_interest_names_find(names, list, name);
+		FUZZ_CHECK(found <= (MSE_PATTERNS_TAKES | MSE_PATTERNS_LEAVES));
+		FUZZ_CHECK(mse_interest_names_find(names, list, name) == found);
+	}
+	mse_interest_names_free(&names);
+	free(name);
+}
+
+/* What the patterns that are this key, or "!" and this key, say. */
+static unsigned int found_key(const char *const *list, size_t count,
+			      const char *key)
+{
+	unsigned int found = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (!mse_pattern_is_key(list[i]))
+			continue;
+		if (list[i][0] == '!' && strcmp(list[i] + 1, key) == 0)
+			return MSE_PATTERNS_LEAVES;
+		if (list[i][0] != '!' && strcmp(list[i], key) == 0)
+			found = MSE_PATTERNS_TAKES;
+	}
+	return found;
+}
+
+static void check_found(struct mse_interest_names *names, unsigned int list,
+			const struct mse_patterns *users, const char *name)
+{
+	const char *domain = strrchr(name, '@');
+	unsigned int expected;
+	size_t count;
+	const char *const *all = mse_patterns_list(users, &count);
+	char *key;
+
+	expected = *name == '\0' ? 0 : found_key(all, count, name);
+	if (domain != NULL) {
+		FUZZ_CHECK(asprintf(&key, "*%s", domain) > 0);
+		expected |= found_key(all, count, key);
+		free(key);
+	}
+	FUZZ_CHECK(mse_interest_names_find(names, list, name) == expected);
+}
+
+/* The same octets as patterns, for one list after the other. */
+static void check_lists(const uint8_t *data, size_t size)
+{
+	struct fuzz_input input = { data, size };
+	struct mse_subscription subscriptions[LISTS];
+	char *patterns[LISTS][LIST_MAX];
+	struct mse_interest_names *names;
+	unsigned int list, from, n = 0, i;
+	struct mse_buf buf;
+
+	for (; n < LISTS * LIST_MAX && input.left > 0; n++)
+		patterns[n % LISTS][n / LISTS] = fuzz_take_string(&input);
+	memset(subscriptions, 0, sizeof(subscriptions));
+	for (list = 0; list < LISTS; list++) {
+		subscriptions[list].users = mse_patterns_new(
+			(const char *const *)patterns[list],
+			(n + LISTS - 1 - list) / LISTS, 0);
+		FUZZ_CHECK(subscriptions[list].users != NULL);
+	}
+	mse_buf_init(&buf, 1024 * 1024);
+	mse_interest_names_format(subscriptions, LISTS, &buf);
+	FUZZ_CHECK(!mse_buf_failed(&buf));
+	names = open_names(mse_buf_str(&buf), buf.len);
+	for (i = 0; i < n; i++) {
+		const char *name = patterns[i % LISTS][i / LISTS];
+
+		from = *name == '!' ? 1 : 0;
+		for (list = 0; list < LISTS; list++)
+			check_found(names, list + 1,
+				    subscriptions[list].users, name + from);
+	}
+	mse_interest_names_free(&names);
+	mse_buf_clear(&buf);
+	for (list = 0; list < LISTS; list++)
+		mse_patterns_free(&subscriptions[list].users);
+	while (n-- > 0)
+		free(patterns[n % LISTS][n / LISTS]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct mse_interest *interest = NULL;
@@ -110,6 +222,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 65536)
 		return 0;
+	check_octets(data, size);
+	check_lists(data, size);
 	if (load(data, size, &interest, &error) != 0) {
 		FUZZ_CHECK(error.text[0] != '\0' && interest == NULL);
 		return 0;
