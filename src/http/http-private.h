@@ -76,6 +76,7 @@ struct mse_http {
 	size_t watch_count;
 	unsigned int most; /* requests there ever were at once */
 	bool looks_at_folds; /* mse_http_line() */
+	bool deaf; /* a socket or the timer is not waited for */
 	struct mse_http_list running, finished, spare;
 	struct mse_http_forgotten *forgotten;
 };
@@ -87,6 +88,8 @@ void mse_http_loop_clear(struct mse_http *http);
 int mse_http_close_socket(void *context, curl_socket_t fd);
 /* http.c: collects what libcurl finished and calls done(). */
 void mse_http_dispatch(struct mse_http *http);
+/* Dispatches when the loop comes round. Needs no memory. */
+void mse_http_wake(struct mse_http *http);
 
 /* transfer.c */
 struct mse_http_transfer *mse_http_transfer_new(struct mse_http *http);

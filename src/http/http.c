@@ -41,11 +41,9 @@ void mse_http_list_remove(struct mse_http_list *list,
 	list->count--;
 }
 
-static void mse_http_wake(struct mse_http *http)
+void mse_http_wake(struct mse_http *http)
 {
-	static const struct timeval now;
-
-	(void)evtimer_add(http->wake, &now);
+	event_active(http->wake, EV_TIMEOUT, 1);
 }
 
 static struct mse_http_transfer *mse_http_take(struct mse_http *http)
@@ -132,6 +130,20 @@ static void mse_http_cancel(struct mse_transport *transport,
 	mse_http_wake(http);
 }
 
+/* Nobody would tell of what they wait for, not even of their timeouts. */
+static void mse_http_call_off(struct mse_http *http)
+{
+	struct mse_http_transfer *transfer;
+
+	while ((transfer = http->running.first) != NULL) {
+		transfer->outcome = MSE_OUTCOME_LOCAL;
+		(void)snprintf(transfer->text, sizeof(transfer->text),
+			       "there is no memory to wait for the answer");
+		mse_http_finish(http, transfer);
+	}
+	http->deaf = false;
+}
+
 static void mse_http_collect(struct mse_http *http)
 {
 	struct mse_http_transfer *transfer;
@@ -175,6 +187,8 @@ void mse_http_dispatch(struct mse_http *http)
 	struct mse_http_transfer *transfer;
 
 	mse_http_collect(http);
+	if (http->deaf)
+		mse_http_call_off(http);
 	/* done() may post and cancel: only ever look at the first. */
 	while ((transfer = http->finished.first) != NULL) {
 		mse_http_list_remove(&http->finished, transfer);

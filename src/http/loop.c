@@ -11,6 +11,10 @@
  * only a connection's is kept, which libcurl closes with
  * mse_http_close_socket() (7.88 closes by itself, and tells later, those that
  * never came to be connected).
+ *
+ * Where memory is out libcurl may wait for a socket or its timer in vain,
+ * whoever fails, it or libevent; its own way for the latter, a callback that
+ * says so, leaves it without a timer for good. All requests end then.
  */
 #include "mse-config.h"
 
@@ -25,7 +29,9 @@ static void mse_http_enter(struct mse_http *http, curl_socket_t fd, int what)
 {
 	int running;
 
-	(void)curl_multi_socket_action(http->multi, fd, what, &running);
+	if (curl_multi_socket_action(http->multi, fd, what,
+				     &running) != CURLM_OK)
+		http->deaf = true;
 	mse_http_dispatch(http);
 }
 
@@ -88,6 +94,12 @@ static void mse_http_woken(evutil_socket_t fd, short what, void *context)
 	mse_http_dispatch(context);
 }
 
+static void mse_http_lose(struct mse_http *http)
+{
+	http->deaf = true;
+	mse_http_wake(http);
+}
+
 static int mse_http_timer_wanted(CURLM *multi, long timeout_ms, void *context)
 {
 	struct mse_http *http = context;
@@ -100,7 +112,9 @@ static int mse_http_timer_wanted(CURLM *multi, long timeout_ms, void *context)
 	/* Never into libcurl from here, not even for 0. */
 	tv.tv_sec = timeout_ms / 1000;
 	tv.tv_usec = (timeout_ms % 1000) * 1000;
-	return evtimer_add(http->timer, &tv);
+	if (evtimer_add(http->timer, &tv) < 0)
+		mse_http_lose(http);
+	return 0;
 }
 
 static int mse_http_watch(struct mse_http *http, curl_socket_t fd,
@@ -137,8 +151,11 @@ static int mse_http_socket_wanted(CURL *easy, curl_socket_t fd, int what,
 		http, fd, what != CURL_POLL_REMOVE);
 	bool idle;
 
-	if (watch == NULL)
-		return what == CURL_POLL_REMOVE ? 0 : -1;
+	if (watch == NULL) {
+		if (what != CURL_POLL_REMOVE)
+			mse_http_lose(http);
+		return 0;
+	}
 	if (what == CURL_POLL_REMOVE) {
 		if (!mse_http_may_keep(watch, easy))
 			mse_http_unwatch(watch);
@@ -152,8 +169,10 @@ static int mse_http_socket_wanted(CURL *easy, curl_socket_t fd, int what,
 	if ((what & CURL_POLL_OUT) != 0)
 		watch->wanted |= EV_WRITE;
 	/* Otherwise it may be another socket by now. */
-	return idle && watch->wanted == watch->watched ? 0 :
-		mse_http_watch(http, fd, watch);
+	if ((!idle || watch->wanted != watch->watched) &&
+	    mse_http_watch(http, fd, watch) < 0)
+		mse_http_lose(http);
+	return 0;
 }
 
 int mse_http_close_socket(void *context, curl_socket_t fd)

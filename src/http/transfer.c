@@ -188,99 +188,105 @@ static long mse_http_max_age(const struct mse_http *http,
 	return age_s < 1 ? 0 : (long)age_s;
 }
 
+/* libcurl copies strings, for which there may be no memory. A request that goes
+   out without what was to be set would be another one: past its proxy, say, or
+   without its certificate. What is not set by this is as good left out. */
+#define mse_http_set(transfer, option, value) do { \
+	CURLcode code_ = curl_easy_setopt((transfer)->easy, option, value); \
+	if (code_ != CURLE_OK) \
+		(transfer)->code = code_; \
+} while (0)
+
 static void mse_http_tls(struct mse_http_transfer *transfer)
 {
 	const struct mse_request *request = transfer->request;
-	CURL *easy = transfer->easy;
 
 	if (strncmp(request->url, "https:", 6) != 0)
 		return;
 	/* One connection for all, where HTTP/2 is to be had. */
-	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, 1L);
 	/* A resumed session is not verified again: these files may change. */
 	if (request->ca_file != NULL || request->cert_file != NULL)
-		curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+		mse_http_set(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	if (request->ca_file != NULL) {
-		curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+		mse_http_set(transfer, CURLOPT_CAINFO, request->ca_file);
 		/* It is this file's content now that counts. */
-		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-		curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+		mse_http_set(transfer, CURLOPT_CAPATH, NULL);
+		(void)curl_easy_setopt(transfer->easy,
+				       CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	}
 	if (request->cert_file == NULL)
 		return;
-	curl_easy_setopt(easy, CURLOPT_SSLCERT, request->cert_file);
-	curl_easy_setopt(easy, CURLOPT_SSLKEY, request->key_file != NULL ?
+	mse_http_set(transfer, CURLOPT_SSLCERT, request->cert_file);
+	mse_http_set(transfer, CURLOPT_SSLKEY, request->key_file != NULL ?
 			 request->key_file : request->cert_file);
 }
 
 static void mse_http_connection(struct mse_http_transfer *transfer)
 {
 	const struct mse_request *request = transfer->request;
-	CURL *easy = transfer->easy;
 	long max_age = mse_http_max_age(transfer->http, request->endpoint);
 
 	/* Nothing from the environment or ~/.netrc. */
-	curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ?
+	mse_http_set(transfer, CURLOPT_PROXY, request->proxy != NULL ?
 			 request->proxy : "");
-	curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, 110L);
+	mse_http_set(transfer, CURLOPT_NOPROXY, "");
+	mse_http_set(transfer, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	mse_http_set(transfer, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	mse_http_set(transfer, CURLOPT_TCP_KEEPALIVE, 1L);
+	mse_http_set(transfer, CURLOPT_MAXAGE_CONN, 110L);
 	if (max_age > 0)
-		curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, max_age);
+		mse_http_set(transfer, CURLOPT_MAXLIFETIME_CONN, max_age);
 	else
-		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
-			 mse_http_guard_socket);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION,
-			 mse_http_close_socket);
-	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->http);
-	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, mse_http_guard_request);
-	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+		mse_http_set(transfer, CURLOPT_FRESH_CONNECT, 1L);
+	mse_http_set(transfer, CURLOPT_OPENSOCKETFUNCTION,
+		     mse_http_guard_socket);
+	mse_http_set(transfer, CURLOPT_OPENSOCKETDATA, transfer);
+	mse_http_set(transfer, CURLOPT_CLOSESOCKETFUNCTION,
+		     mse_http_close_socket);
+	mse_http_set(transfer, CURLOPT_CLOSESOCKETDATA, transfer->http);
+	mse_http_set(transfer, CURLOPT_PREREQFUNCTION, mse_http_guard_request);
+	mse_http_set(transfer, CURLOPT_PREREQDATA, transfer);
 }
 
 static void mse_http_method(struct mse_http_transfer *transfer)
 {
 	struct mse_request *request = transfer->request;
-	CURL *easy = transfer->easy;
 
 	if (request->method != NULL) {
-		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+		mse_http_set(transfer, CURLOPT_HTTPGET, 1L);
+		mse_http_set(transfer, CURLOPT_CUSTOMREQUEST, request->method);
 		return;
 	}
-	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+	mse_http_set(transfer, CURLOPT_POST, 1L);
+	mse_http_set(transfer, CURLOPT_POSTFIELDSIZE_LARGE,
 			 (curl_off_t)request->body_len);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+	mse_http_set(transfer, CURLOPT_POSTFIELDS,
 			 request->body_len > 0 ? request->body : "");
 }
 
 static void mse_http_options(struct mse_http_transfer *transfer)
 {
 	struct mse_request *request = transfer->request;
-	CURL *easy = transfer->easy;
 
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-			 (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+	mse_http_set(transfer, CURLOPT_NOSIGNAL, 1L);
+	mse_http_set(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
+	mse_http_set(transfer, CURLOPT_FOLLOWLOCATION, 0L);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION,
+			       (long)CURL_HTTP_VERSION_2TLS);
+	mse_http_set(transfer, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+	mse_http_set(transfer, CURLOPT_CONNECTTIMEOUT_MS,
 			 (long)request->connect_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_text);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, mse_http_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, mse_http_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	mse_http_set(transfer, CURLOPT_ERRORBUFFER, transfer->curl_text);
+	mse_http_set(transfer, CURLOPT_HEADERFUNCTION, mse_http_header);
+	mse_http_set(transfer, CURLOPT_HEADERDATA, transfer);
+	mse_http_set(transfer, CURLOPT_WRITEFUNCTION, mse_http_body);
+	mse_http_set(transfer, CURLOPT_WRITEDATA, transfer);
+	mse_http_set(transfer, CURLOPT_PRIVATE, transfer);
 	if (transfer->http->looks_at_folds)
-		curl_easy_setopt(easy, CURLOPT_HEADER, 1L);
+		mse_http_set(transfer, CURLOPT_HEADER, 1L);
 	mse_http_method(transfer);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+	mse_http_set(transfer, CURLOPT_HTTPHEADER, transfer->headers);
 	mse_http_connection(transfer);
 	mse_http_tls(transfer);
 }
@@ -312,6 +318,12 @@ int mse_http_transfer_setup(struct mse_http_transfer *transfer,
 		return -1;
 	}
 	mse_http_options(transfer);
+	if (transfer->code != CURLE_OK) {
+		(void)snprintf(transfer->text, sizeof(transfer->text),
+			       "libcurl cannot make this request (%s)",
+			       curl_easy_strerror(transfer->code));
+		return -1;
+	}
 	if (curl_easy_setopt(transfer->easy, CURLOPT_URL,
 			     request->url) != CURLE_OK) {
 		(void)snprintf(transfer->text, sizeof(transfer->text),

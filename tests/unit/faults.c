@@ -76,6 +76,8 @@ const char *faults_kind_name(unsigned int kind)
 		return "sync";
 	case FAULT_NAME:
 		return "name";
+	case FAULT_CALL:
+		return "call";
 	default:
 		return "read";
 	}
@@ -104,6 +106,11 @@ static bool fails(unsigned int kind)
 	faults_here();
 	errno = kind == FAULT_MEMORY ? ENOMEM : armed.error;
 	return true;
+}
+
+bool faults_strike(unsigned int kind)
+{
+	return fails(kind);
 }
 
 /* Memory */

@@ -19,7 +19,7 @@ enum {
 	FAULT_SYNC = 4,   /* fsync fdatasync */
 	FAULT_NAME = 8,   /* open rename link unlink fchmod */
 	FAULT_READ = 16,  /* read pread fstat fstatat, locks, inotify */
-	FAULT_KINDS = 5
+	FAULT_CALL = 32   /* of what a test stands before itself */
 };
 
 /* Calls number at … at + burst - 1 (from 1) of these kinds fail with error.
@@ -28,6 +28,8 @@ void faults_arm(unsigned int kinds, unsigned long at, unsigned long burst,
 		int error, bool cut);
 /* Returns how many calls of these kinds there were. */
 unsigned long faults_disarm(void);
+/* For a call that is to fail when it is its turn: whether it is. Counts it. */
+bool faults_strike(unsigned int kind);
 /* Nothing fails and nothing counts in between; they nest. */
 void faults_pause(void);
 void faults_resume(void);
