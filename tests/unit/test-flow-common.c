@@ -628,6 +628,9 @@ static void tell(struct world *world, struct mse_appender *appender,
 	enum mse_append_result result;
 	struct mse_buf uri, record;
 
+	/* A transaction begins: a rotation is noticed, however little time went
+	   by for the process since it looked last. */
+	(void)mse_appender_interest(appender);
 	mse_buf_init(&uri, 1024);
 	mse_buf_init(&record, 65536);
 	mse_imap_url_append(&uri, &url);
