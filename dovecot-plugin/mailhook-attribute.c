@@ -197,10 +197,10 @@ static void mailhook_attribute_event(struct mailhook_attributes *attributes,
 {
 	mailhook_event_init(event, type, place, attributes->now);
 	mse_event_set_string(event, MSE_PARAM_URI,
-			     mailhook_place_url(place, 0));
+			     mailhook_place_url(place));
 	if (place->mailbox != NULL)
 		mse_event_set_string(event, MSE_PARAM_MAILBOX_ID,
-				     mailhook_place_url(place, 0));
+				     mailhook_place_url(place));
 }
 
 static bool

@@ -127,8 +127,7 @@ static struct mse_buf *mailhook_scratch_get(void)
 	return &mailhook_scratch;
 }
 
-const char *mailhook_place_url(const struct mailhook_place *place,
-			       uint32_t uid)
+const char *mailhook_place_url(const struct mailhook_place *place)
 {
 	struct mse_buf *buf = mailhook_scratch_get();
 	struct mse_imap_url url;
@@ -138,7 +137,6 @@ const char *mailhook_place_url(const struct mailhook_place *place,
 	url.user = place->url_user;
 	url.mailbox = place->mailbox;
 	url.uidvalidity = place->uidvalidity;
-	url.uid = uid;
 	mse_imap_url_append(buf, &url);
 	return t_strdup(mse_buf_str(buf));
 }

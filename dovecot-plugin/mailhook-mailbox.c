@@ -12,12 +12,12 @@
 #define MAILHOOK_CONTEXT(obj) \
 	MODULE_CONTEXT(obj, mailhook_storage_module)
 
-#define MAILHOOK_PARAM_BIT(param) ((uint64_t)1 << MSE_PARAM_##param)
 #define MAILHOOK_URL_PARAMS \
-	(MAILHOOK_PARAM_BIT(URI) | MAILHOOK_PARAM_BIT(MAILBOX_ID))
+	(MSE_PARAM_BIT(MSE_PARAM_URI) | MSE_PARAM_BIT(MSE_PARAM_MAILBOX_ID))
 #define MAILHOOK_NAME_PARAMS \
-	(MAILHOOK_PARAM_BIT(SESSION) | MAILHOOK_PARAM_BIT(MAILBOX) | \
-	 MAILHOOK_PARAM_BIT(MAILBOX_GUID) | MAILHOOK_PARAM_BIT(OWNER))
+	(MSE_PARAM_BIT(MSE_PARAM_SESSION) | MSE_PARAM_BIT(MSE_PARAM_MAILBOX) | \
+	 MSE_PARAM_BIT(MSE_PARAM_MAILBOX_GUID) | \
+	 MSE_PARAM_BIT(MSE_PARAM_OWNER))
 
 static MODULE_CONTEXT_DEFINE_INIT(mailhook_storage_module,
 				  &mail_storage_module_register);
@@ -51,11 +51,11 @@ const char *mailhook_mailbox_url(struct mailbox *box,
 	const char *server = mailhook_server(place->user);
 
 	if (mbox == NULL)
-		return mailhook_place_url(place, 0);
+		return mailhook_place_url(place);
 	if (mbox->url == NULL || mbox->url_uidvalidity != place->uidvalidity ||
 	    strcmp(mbox->url_server, server) != 0) {
 		/* Rarely more than once: both hardly ever change. */
-		mbox->url = p_strdup(box->pool, mailhook_place_url(place, 0));
+		mbox->url = p_strdup(box->pool, mailhook_place_url(place));
 		mbox->url_server = p_strdup(box->pool, server);
 		mbox->url_uidvalidity = place->uidvalidity;
 		mbox->used = FALSE;
@@ -167,13 +167,13 @@ static void mailhook_box_emit(enum mse_event_type type,
 
 	mailhook_event_init(&event, type, place, mailhook_now());
 	mse_event_set_string(&event, MSE_PARAM_URI,
-			     mailhook_place_url(place, 0));
+			     mailhook_place_url(place));
 	mse_event_set_string(&event, MSE_PARAM_MAILBOX_ID,
-			     mailhook_place_url(place, 0));
+			     mailhook_place_url(place));
 	if (old != NULL) {
 		event.old_mailbox = old->mailbox;
 		mse_event_set_string(&event, MSE_PARAM_OLD_MAILBOX_ID,
-				     mailhook_place_url(old, 0));
+				     mailhook_place_url(old));
 	}
 	mailhook_batch_init(&batch, place->user);
 	mailhook_batch_add(&batch, &event);

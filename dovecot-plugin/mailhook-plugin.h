@@ -128,8 +128,7 @@ void mailhook_place_init_user(struct mailhook_place *place_r,
 /* The host of URLs. Until the interest is read again. */
 const char *mailhook_server(struct mail_user *user);
 /* Data stack. */
-const char *mailhook_place_url(const struct mailhook_place *place,
-			       uint32_t uid);
+const char *mailhook_place_url(const struct mailhook_place *place);
 /* Types of which anyone wants events at this place. 0 costs no lookup. */
 mse_event_types_t mailhook_place_wants(const struct mse_interest *interest,
 				       const struct mailhook_place *place,

@@ -228,7 +228,7 @@ static void mailhook_quota_fact(struct mailhook_user *muser,
 	mailhook_event_init(&event, MSE_EVENT_FACT_QUOTA, place,
 			    mailhook_now());
 	mse_event_set_string(&event, MSE_PARAM_URI,
-			     mailhook_place_url(place, 0));
+			     mailhook_place_url(place));
 	mse_event_set_string(&event, MSE_PARAM_CAUSE, cause);
 	if (mailhook_limits_are_new(muser, place, figures))
 		mse_event_set_string(&event, MSE_PARAM_REASON,
@@ -425,10 +425,10 @@ static void mailhook_quota_exceed(const struct mailhook_place *place,
 	mailhook_event_init(&event, MSE_EVENT_QUOTA_EXCEED, place,
 			    mailhook_now());
 	mse_event_set_string(&event, MSE_PARAM_URI,
-			     mailhook_place_url(place, 0));
+			     mailhook_place_url(place));
 	if (place->mailbox != NULL)
 		mse_event_set_string(&event, MSE_PARAM_MAILBOX_ID,
-				     mailhook_place_url(place, 0));
+				     mailhook_place_url(place));
 	mse_event_set_string(&event, MSE_PARAM_CAUSE, cause);
 	if (blame->found)
 		mailhook_event_set_figures(&event, &blame->figures);

@@ -97,7 +97,7 @@ static void mailhook_session_write(struct mail_user *user,
 	mailhook_place_init_user(&place, user);
 	mailhook_event_init(&event, type, &place, mailhook_now());
 	mse_event_set_string(&event, MSE_PARAM_URI,
-			     mailhook_place_url(&place, 0));
+			     mailhook_place_url(&place));
 	mse_event_set_string(&event, MSE_PARAM_MECHANISM, user->auth_mech);
 	/* Hibernation forgets whether there was TLS. */
 	if (!user->session_restored || mailhook_conn_has_tls(&user->conn))

@@ -18,8 +18,6 @@
 #include "event/json-string.h"
 #include "event/record.h"
 
-#define PARAM_BIT(param) ((uint64_t)1 << (param))
-
 static void write_string(struct mse_buf *buf, const char *value)
 {
 	mse_json_append_string(buf, value, strlen(value));
@@ -71,7 +69,7 @@ uint64_t mse_event_print(const struct mse_event *event, uint64_t params,
 {
 	uint64_t left;
 
-	params &= event->set & ~PARAM_BIT(MSE_PARAM_TIMESTAMP);
+	params &= event->set & ~MSE_PARAM_BIT(MSE_PARAM_TIMESTAMP);
 	for (left = params; left != 0; left &= left - 1)
 		write_param(event, (unsigned int)__builtin_ctzll(left), NULL,
 			    buf);
@@ -86,7 +84,7 @@ static const struct mse_printed *find_printed(const struct mse_event *event,
 
 	for (i = 0; i < MSE_EVENT_PRINTED_MAX && event->printed[i] != NULL;
 	     i++) {
-		if ((event->printed[i]->set & PARAM_BIT(param)) != 0)
+		if ((event->printed[i]->set & MSE_PARAM_BIT(param)) != 0)
 			return event->printed[i];
 	}
 	return NULL;
@@ -96,7 +94,7 @@ static const struct mse_printed *find_printed(const struct mse_event *event,
 static void write_data(const struct mse_event *event, const char *timestamp,
 		       struct mse_buf *buf)
 {
-	uint64_t left = event->set | PARAM_BIT(MSE_PARAM_TIMESTAMP);
+	uint64_t left = event->set | MSE_PARAM_BIT(MSE_PARAM_TIMESTAMP);
 	const struct mse_printed *printed;
 	unsigned int i, param;
 

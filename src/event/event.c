@@ -22,16 +22,16 @@ void mse_event_set_string(struct mse_event *event, enum mse_param param,
 {
 	event->values[param].string = value;
 	if (value != NULL)
-		event->set |= (uint64_t)1 << param;
+		event->set |= MSE_PARAM_BIT(param);
 	else
-		event->set &= ~((uint64_t)1 << param);
+		event->set &= ~MSE_PARAM_BIT(param);
 }
 
 void mse_event_set_number(struct mse_event *event, enum mse_param param,
 			  uint64_t value)
 {
 	event->values[param].number = value;
-	event->set |= (uint64_t)1 << param;
+	event->set |= MSE_PARAM_BIT(param);
 }
 
 void mse_event_set_bool(struct mse_event *event, enum mse_param param,

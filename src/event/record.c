@@ -185,7 +185,8 @@ static int decode_presence(const struct mse_slice *slot,
 
 /* The strings that are decoded. */
 #define STRING_COUNT 8
-static void strings_of(struct mse_record *record, char **strings_r[STRING_COUNT])
+static void strings_of(struct mse_record *record,
+		       char **strings_r[STRING_COUNT])
 {
 	char **const strings[STRING_COUNT] = {
 		&record->type_name, &record->time_text, &record->user,

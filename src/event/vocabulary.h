@@ -198,6 +198,9 @@ enum mse_header {
 /* No more of a message, or of a part of it, is ever in a record. */
 #define MSE_CONTENT_MAX (1024 * 1024)
 
+/* In sets of parameters. */
+#define MSE_PARAM_BIT(param) ((uint64_t)1 << (param))
+
 /* Sets of optional parameters: bit 1 << enum mse_optional. */
 typedef unsigned int mse_optionals_t;
 #define MSE_OPTIONAL_BIT(optional) ((mse_optionals_t)1 << (optional))
